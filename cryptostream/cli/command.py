@@ -1,0 +1,154 @@
+"""What every command shares: the options of the contract, and errors told in one line with the right exit code."""
+
+import asyncio
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cryptostream.cli import render
+from cryptostream.errors import CryptostreamError
+
+if TYPE_CHECKING:
+    from cryptostream.config import Config, Loaded
+
+app = typer.Typer(
+    name="cryptostream",
+    help="Market data from exchanges to Redis Streams: complete, in order, free of duplicates.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@dataclass(frozen=True)
+class Call:
+    """The options every command takes, as they were typed."""
+
+    config: list[Path]
+    set: list[str]
+    redis: str | None
+    verbose: int
+    quiet: bool
+    log_format: str
+    debug: bool
+
+    def load(self, **flags: Any) -> "Loaded":
+        """The whole configuration with its provenance; `flags` are dotted paths with `__` for the dot, None skipped.
+
+        Raises ConfigError with every mistake at once.
+        """
+        from cryptostream import config, logs
+
+        if self.redis is not None:
+            flags = {"bus__url": self.redis, **flags}
+        given = {name.replace("__", "."): value for name, value in flags.items() if value is not None}
+        loaded = config.load(self.config, sets=self.set, flags=given, env=os.environ)
+        logs.configure(verbosity=-1 if self.quiet else self.verbose, log_format=self.log_format)
+        return loaded
+
+    def settings(self, **flags: Any) -> "Config":
+        """The configuration alone; see `load`."""
+        return self.load(**flags).config
+
+
+_COMMON: dict[str, Any] = {
+    "config": Annotated[
+        list[Path] | None,
+        typer.Option("-c", "--config", help="A YAML file; repeat it, the last wins.", rich_help_panel="Common"),
+    ],
+    "set": Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="A.B=C", help="Set one value of the configuration.", rich_help_panel="Common"),
+    ],
+    "redis": Annotated[str | None, typer.Option("--redis", metavar="URL", help="The bus.", rich_help_panel="Common")],
+    "verbose": Annotated[
+        int, typer.Option("-v", "--verbose", count=True, help="More log lines.", rich_help_panel="Common")
+    ],
+    "quiet": Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.", rich_help_panel="Common")],
+    "log_format": Annotated[
+        str, typer.Option("--log-format", help="auto, console or json.", rich_help_panel="Common")
+    ],
+    "debug": Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel="Common")],
+}
+_DEFAULTS = {"config": None, "set": None, "redis": None, "verbose": 0, "quiet": False, "log_format": "auto"}
+
+
+def command(
+    name: str, group: typer.Typer = app, **options: Any
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function as a command; its first parameter is the Call. A coroutine function is run to its end."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        own = list(inspect.signature(function).parameters.values())[1:]
+        shared = [
+            inspect.Parameter(
+                key, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS.get(key, False), annotation=annotation
+            )
+            for key, annotation in _COMMON.items()
+        ]
+
+        @functools.wraps(function)
+        def run(**given: Any) -> None:
+            common = {key: given.pop(key) for key in _COMMON}
+            call = Call(**{**common, "config": common["config"] or [], "set": common["set"] or []})
+            with_errors(lambda: _finish(function(call, **given)), debug=call.debug)
+
+        keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+        run.__signature__ = inspect.Signature([*keyword_only, *shared])  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in [*keyword_only, *shared]}
+        group.command(name, **options)(run)
+        return function
+
+    return register
+
+
+def _finish(result: Any) -> Any:
+    return asyncio.run(result) if isinstance(result, Coroutine) else result
+
+
+def with_errors(work: Callable[[], Any], *, debug: bool = False) -> None:
+    """Run a command's work and end the process as the contract says. A result that is a number is the exit code."""
+    try:
+        code = work() or 0
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = _closed_pipe()
+    except KeyboardInterrupt:
+        code = 130
+    except BaseExceptionGroup as group:
+        code = _explain(_first(group), debug=debug)
+    except (CryptostreamError, OSError) as error:
+        code = _explain(error, debug=debug)
+    raise typer.Exit(code)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error a person should read: ours before anybody else's."""
+    leaves: list[BaseException] = []
+    for error in group.exceptions:
+        leaves.append(_first(error) if isinstance(error, BaseExceptionGroup) else error)
+    return next((error for error in leaves if isinstance(error, CryptostreamError)), leaves[0])
+
+
+def _explain(error: BaseException, *, debug: bool) -> int:
+    if isinstance(error, BrokenPipeError):
+        return _closed_pipe()
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    if debug or not isinstance(error, CryptostreamError | OSError):
+        raise error
+    render.error(str(error), getattr(error, "hint", ""))
+    return error.exit_code if isinstance(error, CryptostreamError) else 1
+
+
+def _closed_pipe() -> int:
+    """Whoever read us has gone (`| head`): nothing is wrong, and nothing more can be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

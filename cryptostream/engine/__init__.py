@@ -1,0 +1,1 @@
+"""Pulse: the loop that moves batches, and the clock it lives by."""

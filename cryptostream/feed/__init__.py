@@ -1,0 +1,1 @@
+"""Door to exchanges: sockets and REST."""

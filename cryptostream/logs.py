@@ -1,0 +1,61 @@
+"""Facts with a name, to stderr: a console line on a terminal, JSON on a pipe; secrets masked by one processor."""
+
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+_SECRET_FIELD = re.compile(r"key|token|secret|password|signature|passphrase", re.IGNORECASE)
+_URL_SECRET = re.compile(r"(\w[\w+.-]*://)([^/\s@]*)@")
+_QUERY_SECRET = re.compile(r"(?i)([?&][\w.-]*(?:key|token|secret|password|signature)[\w.-]*=)[^&\s\"']+")
+_LEVELS = {-1: 40, 0: 20, 1: 10}
+
+
+def mask(text: str) -> str:
+    """Hide the secrets that a text with URLs in it can carry.
+
+    >>> mask("redis://user:hunter2@host:6379/0")
+    'redis://***@host:6379/0'
+    >>> mask("https://x/y?a=1&api_key=abc")
+    'https://x/y?a=1&api_key=***'
+    """
+    return _QUERY_SECRET.sub(r"\1***", _URL_SECRET.sub(r"\1***@", text))
+
+
+def _redact(_logger: Any, _method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for name, value in facts.items():
+        if name != "event" and _SECRET_FIELD.search(name) and value:
+            facts[name] = "***"
+        elif isinstance(value, str):
+            facts[name] = mask(value)
+        elif isinstance(value, BaseException):
+            facts[name] = mask(str(value))
+    return facts
+
+
+def configure(*, verbosity: int = 0, log_format: str = "auto") -> None:
+    """Send logs to stderr. `verbosity` -1 errors only, 0 facts, 1 and more everything; `log_format` auto, console, json."""
+    as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
+    last: Any = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if as_json
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=28)
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _redact,
+            last,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[max(-1, min(1, verbosity))]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def get(room: str) -> Any:
+    """A logger for one room: `get("feed").info("feed.reconnecting", delay_s=1.2)`."""
+    return structlog.get_logger(room=room)

@@ -1,0 +1,1 @@
+"""Words: what things are called."""

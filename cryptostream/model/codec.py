@@ -1,0 +1,119 @@
+"""Record <-> entry fields <-> event, derived from the Structs: a new kind needs no code here.
+
+An entry's fields are the record's in the order they are declared, after `exchange`, `pair` and, for klines, `interval`.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, get_type_hints
+
+import msgspec
+
+from cryptostream.errors import DataQuality
+from cryptostream.model.events import Event, Gap, GapRecord, Kline, KlineRecord, Micros, Record, Trade, TradeRecord
+from cryptostream.model.instrument import Channel
+
+_EVENTS: dict[str, type[Event]] = {Channel.TRADES: Trade, Channel.AGG_TRADES: Trade, Channel.KLINES: Kline}
+_MARKERS: dict[type[Record], dict[str, str]] = {GapRecord: {"kind": "gap"}}
+
+
+def iso(ts: int) -> str:
+    """Microseconds since the epoch as the stream writes them.
+
+    >>> iso(1731605400123000)
+    '2024-11-14T17:30:00.123000'
+    """
+    seconds, micros = divmod(ts, 1_000_000)
+    return f"{_second(seconds)}.{micros:06d}"
+
+
+@cache
+def _bounded_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _second(seconds: int) -> str:
+    if _bounded_second.cache_info().currsize > 4096:
+        _bounded_second.cache_clear()
+    return _bounded_second(seconds)
+
+
+def micros(text: str) -> Micros:
+    """Microseconds since the epoch from the stream's own time text.
+
+    >>> micros("2024-11-14T17:30:00.123000")
+    1731605400123000
+
+    Raises ValueError for text that is not a time.
+    """
+    moment = datetime.fromisoformat(text)
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    seconds = int(moment.replace(microsecond=0).timestamp())
+    return Micros(seconds * 1_000_000 + moment.microsecond)
+
+
+def fields(record: Record) -> dict[str, str]:
+    """The fields of the entry a record becomes, in their order; `raw_json` is left out where the record has none."""
+    source = record.subscription
+    made = {**_MARKERS.get(type(record), {}), "exchange": source.exchange, "pair": source.pair}
+    if source.interval:
+        made["interval"] = source.interval
+    for name, write in _writers(type(record)):
+        made[name] = write(getattr(record, name))
+    if not made.get("raw_json", "x"):
+        del made["raw_json"]
+    return made
+
+
+@cache
+def _writers(kind: type[Record]) -> tuple[tuple[str, Callable[[Any], str]], ...]:
+    hints = get_type_hints(kind)
+    return tuple((name, _writer(hints[name])) for name in kind.__struct_fields__ if name != "subscription")
+
+
+def _writer(hint: Any) -> Callable[[Any], str]:
+    if hint is Micros:
+        return iso
+    if hint is bool:
+        return lambda value: "true" if value else "false"
+    return str
+
+
+def event(stream: str, entry_id: str, entry: Mapping[str, str]) -> Event | None:
+    """Read an entry with floats; None for a stream of a kind that is not market data.
+
+    Raises DataQuality for an entry of a known kind whose fields do not fit.
+    """
+    kind = Gap if entry.get("kind") == "gap" else _EVENTS.get(channel_of(stream, entry))
+    if kind is None:
+        return None
+    try:
+        return msgspec.convert({**entry, "entry_id": entry_id, "ts": micros(entry["ts"])}, kind, strict=False)
+    except (KeyError, ValueError) as error:
+        raise DataQuality(f"entry {entry_id} of {stream} is not a {kind.__name__.lower()}: {error}") from error
+
+
+def channel_of(stream: str, entry: Mapping[str, str]) -> str:
+    """The channel an entry belongs to: by its own fields, so that renamed streams are read too.
+
+    >>> channel_of("anything", {"trade_id": "1", "price": "2", "qty": "3"})
+    'trades'
+    """
+    if "open_time" in entry:
+        return Channel.KLINES
+    if "trade_id" in entry:
+        return Channel.TRADES
+    return stream.partition(":")[0]
+
+
+__all__ = [
+    "GapRecord",
+    "KlineRecord",
+    "TradeRecord",
+    "channel_of",
+    "event",
+    "fields",
+    "iso",
+    "micros",
+]

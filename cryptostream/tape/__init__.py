@@ -1,0 +1,1 @@
+"""Door to files: recorded data, played again."""

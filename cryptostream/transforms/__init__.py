@@ -1,0 +1,1 @@
+"""Plumbing: an event in, events out."""

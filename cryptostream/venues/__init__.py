@@ -1,0 +1,1 @@
+"""Languages: one file per exchange, no sockets."""
