@@ -2,6 +2,12 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from cryptostream.model.ports import Clock
+
+T = TypeVar("T")
 
 
 class SystemClock:
@@ -15,3 +21,16 @@ class SystemClock:
 
     async def sleep(self, delay_s: float) -> None:
         await asyncio.sleep(delay_s)  # noqa: TID251
+
+
+async def within(clock: Clock, limit_s: float, work: Awaitable[T]) -> T:
+    """Await work for at most `limit_s` of the clock's seconds. Raises TimeoutError and cancels it after that."""
+    job, alarm = asyncio.ensure_future(work), asyncio.ensure_future(clock.sleep(limit_s))
+    try:
+        await asyncio.wait((job, alarm), return_when=asyncio.FIRST_COMPLETED)
+        if not job.done():
+            raise TimeoutError
+        return job.result()
+    finally:
+        job.cancel()
+        alarm.cancel()

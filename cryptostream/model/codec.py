@@ -5,13 +5,13 @@ An entry's fields are the record's in the order they are declared, after `exchan
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import cache
-from typing import Any, get_type_hints
+from functools import cache, lru_cache
+from typing import Any, cast, get_type_hints
 
 import msgspec
 
 from cryptostream.errors import DataQuality
-from cryptostream.model.events import Event, Gap, GapRecord, Kline, KlineRecord, Micros, Record, Trade, TradeRecord
+from cryptostream.model.events import Event, Gap, GapRecord, Kline, Micros, Record, Trade
 from cryptostream.model.instrument import Channel
 
 _EVENTS: dict[str, type[Event]] = {Channel.TRADES: Trade, Channel.AGG_TRADES: Trade, Channel.KLINES: Kline}
@@ -28,15 +28,9 @@ def iso(ts: int) -> str:
     return f"{_second(seconds)}.{micros:06d}"
 
 
-@cache
-def _bounded_second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
+@lru_cache(maxsize=1024)
 def _second(seconds: int) -> str:
-    if _bounded_second.cache_info().currsize > 4096:
-        _bounded_second.cache_clear()
-    return _bounded_second(seconds)
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def micros(text: str) -> Micros:
@@ -56,9 +50,11 @@ def micros(text: str) -> Micros:
 def fields(record: Record) -> dict[str, str]:
     """The fields of the entry a record becomes, in their order; `raw_json` is left out where the record has none."""
     source = record.subscription
-    made = {**_MARKERS.get(type(record), {}), "exchange": source.exchange, "pair": source.pair}
-    if source.interval:
-        made["interval"] = source.interval
+    made = dict(_MARKERS.get(type(record), {}))
+    if source is not None:
+        made |= {"exchange": source.exchange, "pair": source.pair}
+        if source.interval:
+            made["interval"] = source.interval
     for name, write in _writers(type(record)):
         made[name] = write(getattr(record, name))
     if not made.get("raw_json", "x"):
@@ -89,9 +85,10 @@ def event(stream: str, entry_id: str, entry: Mapping[str, str]) -> Event | None:
     if kind is None:
         return None
     try:
-        return msgspec.convert({**entry, "entry_id": entry_id, "ts": micros(entry["ts"])}, kind, strict=False)
+        read = msgspec.convert({**entry, "entry_id": entry_id, "ts": micros(entry["ts"])}, kind, strict=False)
     except (KeyError, ValueError) as error:
         raise DataQuality(f"entry {entry_id} of {stream} is not a {kind.__name__.lower()}: {error}") from error
+    return cast(Event, read)
 
 
 def channel_of(stream: str, entry: Mapping[str, str]) -> str:
@@ -105,15 +102,3 @@ def channel_of(stream: str, entry: Mapping[str, str]) -> str:
     if "trade_id" in entry:
         return Channel.TRADES
     return stream.partition(":")[0]
-
-
-__all__ = [
-    "GapRecord",
-    "KlineRecord",
-    "TradeRecord",
-    "channel_of",
-    "event",
-    "fields",
-    "iso",
-    "micros",
-]

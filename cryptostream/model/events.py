@@ -57,7 +57,18 @@ class GapRecord(msgspec.Struct, frozen=True, gc=False):
     ts: Micros
 
 
-Record = TradeRecord | KlineRecord | GapRecord
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A frame nobody could read, set aside: where it came from, why, and its beginning."""
+
+    source: str
+    reason: str
+    frame: str
+    size: int
+    ts: Micros
+    subscription: None = None
+
+
+Record = TradeRecord | KlineRecord | GapRecord | DeadLetter
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False):

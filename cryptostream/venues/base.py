@@ -72,6 +72,9 @@ class Venue(Protocol):
 
     name: str
     limits: Limits
+    weight_header: str
+    """The header of a REST answer that tells how much of `weight_per_minute` is used."""
+    weight_per_minute: int
 
     def sessions(self, subscriptions: Sequence[Subscription], pairs_per_connection: int) -> Sequence[Session]:
         """Split what is wanted over as few conversations as the venue's limits and the plan allow."""
@@ -82,3 +85,8 @@ class Venue(Protocol):
     def instruments_request(self) -> Request: ...
 
     def instruments(self, payload: bytes) -> Sequence[Instrument]: ...
+
+    def prices_request(self) -> Request: ...
+
+    def prices(self, payload: bytes) -> Mapping[str, float]:
+        """Last price by the venue's own symbol. Raises BadFrame."""

@@ -1,0 +1,56 @@
+"""Names of streams and ids of entries: section 3 of the contract, and nothing else."""
+
+from cryptostream.model.instrument import Channel, Subscription
+
+DEFAULT_VENUE = "binance"  # the contract leaves its name out of the keys, and only there
+DEAD_LETTERS = "dlq:ingest"
+
+
+def stream_key(subscription: Subscription, template: str | None = None) -> str:
+    """The stream a subscription is published to; `template` may hold {exchange} {channel} {pair} {interval}.
+
+    >>> stream_key(Subscription("binance", Channel.TRADES, "BTCUSDT"))
+    'trades:BTCUSDT'
+    >>> stream_key(Subscription("kraken", Channel.TRADES, "BTCUSD"))
+    'trades:kraken:BTCUSD'
+    >>> stream_key(Subscription("binance", Channel.TRADES, "BTCUSDT"), "market_data_stream:{pair}")
+    'market_data_stream:BTCUSDT'
+    """
+    exchange, channel, pair, interval = (
+        subscription.exchange,
+        subscription.channel,
+        subscription.pair,
+        subscription.interval or "",
+    )
+    if template:
+        return template.format(exchange=exchange, channel=channel, pair=pair, interval=interval)
+    venue = () if exchange == DEFAULT_VENUE else (exchange,)
+    return ":".join((channel, *venue, pair, *((interval,) if interval else ())))
+
+
+def kline_id(event_ms: int, close_time: int, *, closed: bool) -> str:
+    """`<close_time>-1` for a closed kline, `<min(event time, close_time)>-0` for an update; times in ms.
+
+    >>> kline_id(1733561824006, 1733561823999, closed=True), kline_id(1733561823500, 1733561823999, closed=False)
+    ('1733561823999-1', '1733561823500-0')
+    """
+    return f"{close_time}-1" if closed else f"{min(event_ms, close_time)}-0"
+
+
+def parse_id(entry_id: str) -> tuple[int, int]:
+    """The two halves of an entry id, as numbers that sort.
+
+    >>> parse_id("1731605400123-42")
+    (1731605400123, 42)
+    """
+    ms, _, sequence = entry_id.partition("-")
+    return int(ms), int(sequence or 0)
+
+
+def channel_pattern(channel: Channel) -> str:
+    """A glob over all streams of one channel.
+
+    >>> channel_pattern(Channel.TRADES)
+    'trades:*'
+    """
+    return f"{channel}:*"

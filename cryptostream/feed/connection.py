@@ -1,0 +1,199 @@
+"""One session on one socket, again and again: connect, say hello, hand frames over, notice silence, begin anew."""
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+
+from cryptostream import logs
+from cryptostream.engine.backoff import Budget, backoff
+from cryptostream.engine.clock import within
+from cryptostream.engine.stats import FeedStats
+from cryptostream.errors import BadFrame, VenueUnavailable
+from cryptostream.feed.inbox import Inbox
+from cryptostream.feed.transport import Closed, Connect, Refused, Socket
+from cryptostream.model.events import DeadLetter, Micros
+from cryptostream.model.ports import Clock
+from cryptostream.venues.base import Limits, Session
+
+_TICK_S = 0.5
+_SAMPLE_BYTES = 4096
+_BANNED_S = {429: 60.0, 418: 120.0}
+_log = logs.get("feed")
+
+
+class Gate:
+    """What all connections to one venue share: the connect budget of our address, and how long we are shut out."""
+
+    def __init__(self, limits: Limits, clock: Clock, *, connect_timeout_s: float) -> None:
+        self.budget = Budget(limits.connects, limits.connects_window_s)
+        self.connected = False
+        self._clock = clock
+        self._not_before = 0.0
+        self._give_up_at = clock.monotonic() + connect_timeout_s
+
+    async def passed(self) -> None:
+        """Wait until another attempt is allowed."""
+        now = self._clock.monotonic()
+        if (delay_s := max(self.budget.take(now), self._not_before - now)) > 0:
+            await self._clock.sleep(delay_s)
+
+    def shut(self, for_s: float) -> None:
+        """Let nobody through for a while: the venue said so."""
+        self._not_before = max(self._not_before, self._clock.monotonic() + for_s)
+
+    def check(self, error: Exception, url: str) -> None:
+        """Give up at the start: at once where the venue forbids us, after the time-out where it does not answer."""
+        if self.connected:
+            return
+        if isinstance(error, Refused) and error.status == 403:
+            hint = "its firewall refuses this address; the venue may not serve this country"
+            raise VenueUnavailable(f"{url} answers 403 to the handshake", hint=hint) from error
+        if self._clock.monotonic() >= self._give_up_at:
+            hint = "check the address and the network: cryptostream doctor"
+            raise VenueUnavailable(f"no connection to {url}: {error or type(error).__name__}", hint=hint) from error
+
+
+class Connection:
+    """Keeps one session alive. `on_raw(received_at, frame)` sees every frame before anybody reads it."""
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        connect: Connect,
+        limits: Limits,
+        gate: Gate,
+        inbox: Inbox,
+        stats: FeedStats,
+        clock: Clock,
+        random: Random,
+        max_frame: int,
+        on_raw: Callable[[int, bytes], None] | None = None,
+    ) -> None:
+        self.session = session
+        self.received_at = 0
+        self._connect = connect
+        self._limits = limits
+        self._gate = gate
+        self._inbox = inbox
+        self._stats = stats
+        self._clock = clock
+        self._random = random
+        self._max_frame = max_frame
+        self._on_raw = on_raw
+        self._frames = 0
+        self._leaving = asyncio.Event()
+
+    async def run(self) -> None:
+        """Converse until cancelled. Raises VenueUnavailable only while the venue was never reached."""
+        delays = backoff(self._random)
+        next(delays)
+        while True:
+            await self._gate.passed()
+            healthy_s = await self._converse()
+            delay_s = delays.send(healthy_s)
+            self._stats.reconnects += 1
+            _log.info("feed.reconnecting", url=self.session.url, delay_s=round(delay_s, 2))
+            await self._clock.sleep(delay_s)
+
+    async def _converse(self) -> float:
+        """One socket's life; returns how many seconds it lasted."""
+        try:
+            socket = await self._connect(self.session.url, self._on_frame, max_frame=self._max_frame)
+        except (OSError, Refused) as error:
+            self._failed(error)
+            return 0.0
+        started = self._clock.monotonic()
+        self._gate.connected = True
+        self._stats.active_connections += 1
+        _log.info("feed.connected", url=self.session.url, streams=len(self.session.subscriptions))
+        try:
+            await self._live(socket)
+        finally:
+            self._stats.active_connections -= 1
+            await socket.close()
+        return self._clock.monotonic() - started
+
+    async def _live(self, socket: Socket) -> None:
+        self._leaving.clear()
+        jobs = (socket.closed(), self._subscribe(socket), self._watch(socket), self._leave())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for job in jobs:
+                    group.create_task(job)
+        except* (Closed, TimeoutError) as group_error:
+            cause = str(group_error.exceptions[0])
+            self._stats.connection_errors += 1
+            _log.warning("feed.disconnected", url=self.session.url, cause=cause)
+
+    async def _subscribe(self, socket: Socket) -> None:
+        """Say hello no faster than the venue reads, and expect an answer to every word."""
+        for message in self.session.hello():
+            await socket.send(message)
+            await self._clock.sleep(1 / self._limits.control_per_s)
+        await self._clock.sleep(self._limits.ack_s)
+        if unanswered := self.session.unanswered():
+            raise TimeoutError(f"{len(unanswered)} subscriptions without an answer in {self._limits.ack_s:g} s")
+
+    async def _watch(self, socket: Socket) -> None:
+        """Notice a half-open socket: silence, then a ping that nobody answers."""
+        seen, silent_s = self._frames, 0.0
+        while True:
+            await self._clock.sleep(_TICK_S)
+            silent_s = silent_s + _TICK_S if self._frames == seen else 0.0
+            seen = self._frames
+            if silent_s >= self._limits.idle_s:
+                await self._ping(socket, silent_s)
+                silent_s = 0.0
+
+    async def _ping(self, socket: Socket, silent_s: float) -> None:
+        try:
+            await within(self._clock, self._limits.pong_s, socket.ping())
+        except TimeoutError:
+            raise TimeoutError(f"nothing heard for {silent_s + self._limits.pong_s:g} s, not even a pong") from None
+
+    async def _leave(self) -> None:
+        await self._leaving.wait()
+        raise Closed(1000, "the venue is about to close")
+
+    def _on_frame(self, frame: bytes) -> None:
+        self._frames += 1
+        self.received_at = received_at = self._clock.now_ns()
+        if self._on_raw is not None:
+            self._on_raw(received_at, frame)
+        try:
+            records = self.session.receive(frame, received_at)
+        except BadFrame as error:
+            self._set_aside(frame, str(error))
+            return
+        if records:
+            self._inbox.put(records)
+        if self.session.notices:
+            self._hear()
+
+    def _set_aside(self, frame: bytes, reason: str) -> None:
+        self._stats.error_messages += 1
+        sample = frame[:_SAMPLE_BYTES].decode("utf-8", "backslashreplace")
+        now = Micros(self.received_at // 1000)
+        self._inbox.put((DeadLetter(self.session.url, reason, sample, len(frame), now),))
+
+    def _hear(self) -> None:
+        for notice in self.session.notices:
+            if notice.kind == "refused":
+                _log.error("feed.refused", streams=notice.streams, why=notice.detail)
+            elif notice.kind == "closing":
+                _log.info("feed.closing", url=self.session.url, why=notice.detail)
+                self._leaving.set()
+        self.session.notices.clear()
+
+    def _failed(self, error: Exception) -> None:
+        self._stats.connection_errors += 1
+        _log.warning("feed.unreachable", url=self.session.url, why=str(error) or type(error).__name__)
+        if isinstance(error, Refused) and error.status in _BANNED_S:
+            self._gate.shut(error.retry_after_s or _BANNED_S[error.status])
+        self._gate.check(error, self.session.url)
+
+    @property
+    def frames(self) -> int:
+        """Frames received since the start."""
+        return self._frames
