@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 _SECRET_FIELD = re.compile(r"key|token|secret|password|signature|passphrase", re.IGNORECASE)
-_URL_SECRET = re.compile(r"(\w[\w+.-]*://)([^/\s@]*)@")
+_URL_SECRET = re.compile(r"(\w[\w+.-]*://)[^/\s]*@")
 _QUERY_SECRET = re.compile(r"(?i)([?&][\w.-]*(?:key|token|secret|password|signature)[\w.-]*=)[^&\s\"']+")
 _LEVELS = {-1: 40, 0: 20, 1: 10}
 
@@ -21,7 +21,7 @@ def mask(text: str) -> str:
     >>> mask("https://x/y?a=1&api_key=abc")
     'https://x/y?a=1&api_key=***'
     """
-    return _QUERY_SECRET.sub(r"\1***", _URL_SECRET.sub(r"\1***@", text))
+    return _URL_SECRET.sub(r"\1***@", _QUERY_SECRET.sub(r"\1***", text))
 
 
 def _redact(_logger: Any, _method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -36,7 +36,7 @@ def _redact(_logger: Any, _method: str, facts: MutableMapping[str, Any]) -> Muta
 
 
 def configure(*, verbosity: int = 0, log_format: str = "auto") -> None:
-    """Send logs to stderr. `verbosity` -1 errors only, 0 facts, 1 and more everything; `log_format` auto, console, json."""
+    """Send logs to stderr. `verbosity`: -1 errors, 0 facts, 1 everything. `log_format`: auto, console or json."""
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     last: Any = (
         structlog.processors.JSONRenderer(ensure_ascii=False)

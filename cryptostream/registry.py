@@ -42,3 +42,8 @@ def load(kind: str, name: str) -> Any:
     known = names(kind)
     hint = did_you_mean(name, known) or f"known: {', '.join(known) or 'none'}"
     raise ConfigError(f'unknown {kind.rstrip("s")} "{name}"', hint=hint)
+
+
+def summary(kind: str, name: str) -> str:
+    """The first line of what a registered class says of itself."""
+    return (load(kind, name).__doc__ or "").strip().partition("\n")[0]

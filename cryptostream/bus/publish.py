@@ -44,8 +44,9 @@ class Publisher:
         maxlen: int = 10_000,
         key_of: Callable[[Subscription], str] = stream_key,
         random: Random | None = None,
+        stats: PublisherStats | None = None,
     ) -> None:
-        self.stats = PublisherStats()
+        self.stats = stats or PublisherStats()
         self._bus = bus
         self._clock = clock
         self._maxlen = maxlen

@@ -4,11 +4,12 @@ from typing import Any
 
 from fakeredis import TcpFakeServer
 from fakeredis._clients._tcp_server import TCPFakeRequestHandler
+from fakeredis._helpers import SimpleError
 from redis.exceptions import ResponseError
 
 
 class _Connection(TCPFakeRequestHandler):
-    """fakeredis 2.40 hangs up after every error reply; a server answers and goes on, and so does this."""
+    """fakeredis 2.40 hangs up after every error reply and puts ERR before its code; a server does neither."""
 
     def setup(self) -> None:
         super().setup()
@@ -18,9 +19,9 @@ class _Connection(TCPFakeRequestHandler):
             try:
                 return read(*arguments, **options)
             except ResponseError as error:
-                return error
+                return _with_code(str(error))
 
-        self.current_client.read_response = reply
+        self.current_client.read_response = reply  # type: ignore[method-assign]
 
 
 class VolatileServer(TcpFakeServer):
@@ -29,3 +30,7 @@ class VolatileServer(TcpFakeServer):
     def __init__(self, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port))
         self.RequestHandlerClass = _Connection
+
+
+def _with_code(text: str) -> SimpleError:
+    return SimpleError(text if text.partition(" ")[0].isupper() else f"ERR {text}")

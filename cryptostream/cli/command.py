@@ -14,6 +14,7 @@ import typer
 
 from cryptostream.cli import render
 from cryptostream.errors import CryptostreamError
+from cryptostream.logs import mask
 
 if TYPE_CHECKING:
     from cryptostream.config import Config, Loaded
@@ -34,6 +35,7 @@ class Call:
     config: list[Path]
     set: list[str]
     redis: str | None
+    data_dir: Path | None
     verbose: int
     quiet: bool
     log_format: str
@@ -46,8 +48,7 @@ class Call:
         """
         from cryptostream import config, logs
 
-        if self.redis is not None:
-            flags = {"bus__url": self.redis, **flags}
+        flags = {"bus__url": self.redis, "data_dir": self.data_dir, **flags}
         given = {name.replace("__", "."): value for name, value in flags.items() if value is not None}
         loaded = config.load(self.config, sets=self.set, flags=given, env=os.environ)
         logs.configure(verbosity=-1 if self.quiet else self.verbose, log_format=self.log_format)
@@ -68,28 +69,27 @@ _COMMON: dict[str, Any] = {
         typer.Option("--set", metavar="A.B=C", help="Set one value of the configuration.", rich_help_panel="Common"),
     ],
     "redis": Annotated[str | None, typer.Option("--redis", metavar="URL", help="The bus.", rich_help_panel="Common")],
+    "data_dir": Annotated[
+        Path | None, typer.Option("--data-dir", help="Where the embedded bus and lists live.", rich_help_panel="Common")
+    ],
     "verbose": Annotated[
         int, typer.Option("-v", "--verbose", count=True, help="More log lines.", rich_help_panel="Common")
     ],
     "quiet": Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.", rich_help_panel="Common")],
-    "log_format": Annotated[
-        str, typer.Option("--log-format", help="auto, console or json.", rich_help_panel="Common")
-    ],
+    "log_format": Annotated[str, typer.Option("--log-format", help="auto, console or json.", rich_help_panel="Common")],
     "debug": Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel="Common")],
 }
-_DEFAULTS = {"config": None, "set": None, "redis": None, "verbose": 0, "quiet": False, "log_format": "auto"}
+_DEFAULTS = {"verbose": 0, "quiet": False, "log_format": "auto", "debug": False}
 
 
-def command(
-    name: str, group: typer.Typer = app, **options: Any
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def command(name: str, group: typer.Typer = app, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function as a command; its first parameter is the Call. A coroutine function is run to its end."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         own = list(inspect.signature(function).parameters.values())[1:]
         shared = [
             inspect.Parameter(
-                key, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS.get(key, False), annotation=annotation
+                key, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS.get(key), annotation=annotation
             )
             for key, annotation in _COMMON.items()
         ]
@@ -110,7 +110,19 @@ def command(
 
 
 def _finish(result: Any) -> Any:
-    return asyncio.run(result) if isinstance(result, Coroutine) else result
+    if not isinstance(result, Coroutine):
+        return result
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(result)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Uvloop's where the extra `fast` is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 def with_errors(work: Callable[[], Any], *, debug: bool = False) -> None:
@@ -124,16 +136,14 @@ def with_errors(work: Callable[[], Any], *, debug: bool = False) -> None:
         code = 130
     except BaseExceptionGroup as group:
         code = _explain(_first(group), debug=debug)
-    except (CryptostreamError, OSError) as error:
+    except Exception as error:
         code = _explain(error, debug=debug)
     raise typer.Exit(code)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The error a person should read: ours before anybody else's."""
-    leaves: list[BaseException] = []
-    for error in group.exceptions:
-        leaves.append(_first(error) if isinstance(error, BaseExceptionGroup) else error)
+    leaves = [_first(error) if isinstance(error, BaseExceptionGroup) else error for error in group.exceptions]
     return next((error for error in leaves if isinstance(error, CryptostreamError)), leaves[0])
 
 
@@ -142,10 +152,14 @@ def _explain(error: BaseException, *, debug: bool) -> int:
         return _closed_pipe()
     if isinstance(error, KeyboardInterrupt):
         return 130
-    if debug or not isinstance(error, CryptostreamError | OSError):
+    if debug:
         raise error
-    render.error(str(error), getattr(error, "hint", ""))
-    return error.exit_code if isinstance(error, CryptostreamError) else 1
+    if isinstance(error, CryptostreamError):
+        render.error(mask(str(error)), mask(error.hint))
+        return error.exit_code
+    hint = "" if isinstance(error, OSError) else "this is our fault: run it again with --debug and tell us"
+    render.error(mask(f"{type(error).__name__}: {error}"), hint)
+    return 1
 
 
 def _closed_pipe() -> int:

@@ -5,9 +5,10 @@ from typing import Annotated
 import typer
 
 from cryptostream import __version__
+from cryptostream.cli import config, discover, doctor, ingest, list, replay, run, simulate, stats, tail  # noqa: A004
 from cryptostream.cli.command import app
 
-__all__ = ["app"]
+__all__ = ["app", "config", "discover", "doctor", "ingest", "list", "replay", "run", "simulate", "stats", "tail"]
 
 
 def _version(wanted: bool) -> None:

@@ -1,4 +1,4 @@
-"""All output: data to stdout as a table, JSON, JSONL or CSV; everything else to stderr; no control character either way."""
+"""All output: data to stdout as a table, JSON, JSONL or CSV; all else to stderr; control characters to neither."""
 
 import csv
 import json
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
-_CONTROL = {code: None for code in (*range(0x20), 0x7F, *range(0x80, 0xA0), 0x202A, 0x202B, 0x202C, 0x202D, 0x202E)}
+_CONTROL = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)))
+_ESCAPED = {code: f"\\u{code:04x}" for code in _CONTROL if code >= 0x7F}
 
 
 class Output(StrEnum):
@@ -24,9 +25,9 @@ class Output(StrEnum):
 
 
 def safe(text: object) -> str:
-    """Text with every control character removed, so that no feed can steer a terminal.
+    r"""Text with every control character removed, so that no feed can steer a terminal.
 
-    >>> safe("BTC\\x1b[2JUSDT")
+    >>> safe("BTC\x1b[2JUSDT")
     'BTC[2JUSDT'
     """
     return str(text).translate(_CONTROL)
@@ -68,6 +69,11 @@ def note(message: str) -> None:
     err().print(_markup(message), style="dim", soft_wrap=True)
 
 
+def hints(text: str) -> None:
+    """Several lines on what to do next, on stderr."""
+    err().print(text.strip("\n"), soft_wrap=True, markup=False)
+
+
 def _markup(text: str) -> str:
     from rich.markup import escape
 
@@ -91,12 +97,21 @@ def rows(found: Sequence[Mapping[str, Any]], output: Output, *, title: str = "",
 
 def answer(value: Any) -> None:
     """One JSON answer."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+    sys.stdout.write(json_text(value, indent=2) + "\n")
 
 
 def line(row: Mapping[str, Any]) -> None:
-    """One JSON line. `json` escapes control characters by itself."""
-    sys.stdout.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+    """One JSON line."""
+    sys.stdout.write(json_text(row) + "\n")
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    r"""JSON as people read it, every control character escaped: `json` itself stops at the first 32.
+
+    >>> json_text({"pair": "BTC\x9b2JUSDT"})
+    '{"pair": "BTC\\u009b2JUSDT"}'
+    """
+    return json.dumps(value, ensure_ascii=False, indent=indent, default=str).translate(_ESCAPED)
 
 
 def table(found: Iterable[Mapping[str, Any]], columns: Sequence[str], *, title: str = "") -> Any:
@@ -131,15 +146,17 @@ def cell(value: Any) -> str:
     return safe(value)
 
 
-def write_csv(found: Iterable[Mapping[str, Any]], columns: Sequence[str], to: TextIO) -> None:
-    """CSV whose text cells never start a formula in a spreadsheet."""
+def write_csv(found: Iterable[Mapping[str, Any]], columns: Sequence[str], to: TextIO, *, header: bool = True) -> None:
+    """CSV whose text cells never start a formula in a spreadsheet nor steer a terminal."""
     writer = csv.writer(to)
-    writer.writerow(columns)
+    if header:
+        writer.writerow([_unformula(name) for name in columns])
     for row in found:
         writer.writerow([_unformula(row.get(name)) for name in columns])
 
 
 def _unformula(value: Any) -> Any:
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return "'" + value
-    return value
+    if not isinstance(value, str):
+        return value
+    text = safe(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

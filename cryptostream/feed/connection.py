@@ -8,7 +8,7 @@ from cryptostream import logs
 from cryptostream.engine.backoff import Budget, backoff
 from cryptostream.engine.clock import within
 from cryptostream.engine.stats import FeedStats
-from cryptostream.errors import BadFrame, VenueUnavailable
+from cryptostream.errors import BadFrame, CryptostreamError, VenueUnavailable
 from cryptostream.feed.inbox import Inbox
 from cryptostream.feed.transport import Closed, Connect, Refused, Socket
 from cryptostream.model.events import DeadLetter, Micros
@@ -83,6 +83,7 @@ class Connection:
         self._on_raw = on_raw
         self._frames = 0
         self._leaving = asyncio.Event()
+        self._failure: CryptostreamError | None = None
 
     async def run(self) -> None:
         """Converse until cancelled. Raises VenueUnavailable only while the venue was never reached."""
@@ -154,13 +155,15 @@ class Connection:
 
     async def _leave(self) -> None:
         await self._leaving.wait()
+        if self._failure is not None:
+            raise self._failure
         raise Closed(1000, "the venue is about to close")
 
     def _on_frame(self, frame: bytes) -> None:
         self._frames += 1
         self.received_at = received_at = self._clock.now_ns()
         if self._on_raw is not None:
-            self._on_raw(received_at, frame)
+            self._keep(received_at, frame)
         try:
             records = self.session.receive(frame, received_at)
         except BadFrame as error:
@@ -170,6 +173,15 @@ class Connection:
             self._inbox.put(records)
         if self.session.notices:
             self._hear()
+
+    def _keep(self, received_at: int, frame: bytes) -> None:
+        """Hand a frame to the tape; one that fails ends the feed rather than record with holes."""
+        assert self._on_raw is not None  # noqa: S101 - asked by the only caller
+        try:
+            self._on_raw(received_at, frame)
+        except CryptostreamError as error:
+            self._failure = error
+            self._leaving.set()
 
     def _set_aside(self, frame: bytes, reason: str) -> None:
         self._stats.error_messages += 1

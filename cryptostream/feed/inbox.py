@@ -30,7 +30,8 @@ class Inbox:
             self._drop(records)
         else:
             self._records.extend(records)
-        self._wake()
+        if self._waiting is not None:
+            self._wake()
 
     def close(self) -> None:
         """No more will come: `take` hands over the rest, then nothing."""
@@ -48,8 +49,9 @@ class Inbox:
         return taken
 
     def _wake(self) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
 
     def _drop(self, records: Sequence[Record]) -> None:
         self.dropped += len(records)

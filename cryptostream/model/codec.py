@@ -18,6 +18,7 @@ _EVENTS: dict[str, type[Event]] = {Channel.TRADES: Trade, Channel.AGG_TRADES: Tr
 _MARKERS: dict[type[Record], dict[str, str]] = {GapRecord: {"kind": "gap"}}
 
 
+@lru_cache(maxsize=1024)  # most trades share their millisecond with another
 def iso(ts: int) -> str:
     """Microseconds since the epoch as the stream writes them.
 

@@ -21,13 +21,15 @@ class Batch(msgspec.Struct, Generic[T], frozen=True):
 
 
 class Open(Protocol):
-    """Something that is opened and closed around its use."""
+    """Something that is opened and closed around its use; what needs neither inherits these."""
 
-    async def __aenter__(self) -> Self: ...
+    async def __aenter__(self) -> Self:
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        return None
 
 
 class Source(Open, Protocol):

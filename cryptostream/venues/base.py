@@ -90,3 +90,8 @@ class Venue(Protocol):
 
     def prices(self, payload: bytes) -> Mapping[str, float]:
         """Last price by the venue's own symbol. Raises BadFrame."""
+
+    def time_request(self) -> Request: ...
+
+    def server_time(self, payload: bytes) -> int:
+        """The venue's clock, milliseconds since the epoch."""

@@ -69,10 +69,25 @@ def test_a_trade_has_the_contracts_fields_in_their_order() -> None:
 def test_a_kline_has_the_contracts_fields_in_their_order() -> None:
     entry = Entries()(kline(closed=True, event_ms=120_005))
     assert entry.stream == "klines:BTCUSDT:1m"
-    assert list(entry.fields) == (
-        "exchange pair interval open_time close_time open high low close volume quote_volume trades "
-        "taker_buy_volume taker_buy_quote_volume closed ts raw_json"
-    ).split()
+    assert list(entry.fields) == [
+        "exchange",
+        "pair",
+        "interval",
+        "open_time",
+        "close_time",
+        "open",
+        "high",
+        "low",
+        "close",
+        "volume",
+        "quote_volume",
+        "trades",
+        "taker_buy_volume",
+        "taker_buy_quote_volume",
+        "closed",
+        "ts",
+        "raw_json",
+    ]
     assert entry.fields["closed"] == "true"
 
 

@@ -1,0 +1,37 @@
+# Every target makes .venv by itself if it is missing; nothing but python3 is needed.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench clean
+
+help:  ## Show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: .venv/ready  ## Thirty seconds of a live market on this machine: no network, no server needed
+	@$(BIN)/cryptostream run --demo --duration 30s
+
+test: .venv/ready  ## The whole test suite
+	$(BIN)/pytest
+
+lint: .venv/ready  ## Style, types and floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/ready  ## Let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/ready  ## Speed beside its peers, as ratios (makes their environments on first use)
+	$(BIN)/python -m benchmarks
+
+clean:  ## Remove what was made here
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+.venv/ready: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing cryptostream into .venv (once) ..." >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

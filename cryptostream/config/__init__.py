@@ -1,0 +1,30 @@
+"""What a person may decide: YAML, environment and flags in, one checked and frozen Config out."""
+
+from cryptostream.config.loading import Loaded, load
+from cryptostream.config.schema import (
+    BUILT_IN_SINKS,
+    BusConfig,
+    Config,
+    ConsumerConfig,
+    Discover,
+    DiscoveryConfig,
+    FeedConfig,
+    FeedDefaults,
+    IngestConfig,
+    VenueConfig,
+)
+
+__all__ = [
+    "BUILT_IN_SINKS",
+    "BusConfig",
+    "Config",
+    "ConsumerConfig",
+    "Discover",
+    "DiscoveryConfig",
+    "FeedConfig",
+    "FeedDefaults",
+    "IngestConfig",
+    "Loaded",
+    "VenueConfig",
+    "load",
+]

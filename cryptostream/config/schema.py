@@ -1,0 +1,183 @@
+"""Every setting there is: its name, range, default, and what it does. `docs/configuration.md` is checked against it."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator, model_validator
+
+from cryptostream.config.addresses import BusUrl, HttpUrl, SecretUrl, WsUrl
+from cryptostream.config.feeds import Discover, FeedConfig, check_venue, clashes
+from cryptostream.config.lists import Symbol, Symbols, listed, parse_wanted
+from cryptostream.config.quantities import Duration, Flag, Size, Whole, between, spelled_bytes
+from cryptostream.config.section import Section, several
+from cryptostream.config.sinks import BUILT_IN_SINKS, Sink
+from cryptostream.config.words import got, told, wrong
+from cryptostream.model.duration import spelled
+from cryptostream.model.instrument import Channel, check_symbol
+from cryptostream.registry import names
+from cryptostream.transforms import where
+from cryptostream.venues import coingecko
+
+__all__ = ["BUILT_IN_SINKS", "BusConfig", "Config", "ConsumerConfig", "Discover", "FeedConfig", "FeedDefaults"]
+
+_STREAM = re.compile(r"[^\s\x00-\x1f\x7f-\x9f]{1,200}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+def _check_stream(text: str) -> str:
+    """A channel, a pair in capitals, a stream or a glob; the last two have a `:` or a wildcard in them."""
+    if not _STREAM.fullmatch(text):
+        raise wrong(f"not the name of a stream: {got(text)}")
+    name, _, rest = text.partition(":")
+    is_channel = text != text.upper() and (not rest or (name == Channel.KLINES and ":" not in rest))
+    if is_channel and text != Channel.KLINES and not re.search(r"[*?\[]", text):
+        parse_wanted(text)
+    return text
+
+
+def _check_name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise wrong("the name of a consumer should be letters, digits, - and _, at most 64")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_check_name)]
+Coin = Annotated[str, AfterValidator(lambda text: told(check_symbol, text))]
+Stream = Annotated[str, AfterValidator(_check_stream)]
+Venue = Annotated[str, AfterValidator(check_venue)]
+Folder = Annotated[Path, AfterValidator(Path.expanduser)]
+
+
+class BusConfig(Section):
+    """Redis Streams in the middle."""
+
+    url: BusUrl = Field(
+        SecretUrl("embedded://"),
+        description="Where Redis is: redis://, rediss://, unix://, or embedded:// for a private server of our own.",
+    )
+    maxlen: Whole = Field(
+        10_000, ge=0, le=10**12, description="Entries to keep in each stream, approximately; 0 never trims."
+    )
+    raw_json: Flag = Field(
+        True,
+        description="Keep the frame as received in each entry; without it an entry takes less than half the memory.",
+    )
+    connect_timeout: Annotated[Duration, between(0.001, 3600, spelled)] = Field(
+        30.0, description="How long a start waits for the bus and the exchange before it gives up."
+    )
+
+
+class FeedDefaults(Section):
+    """How every feed listens."""
+
+    transport: Literal["auto", "websockets", "picows"] = Field(
+        "auto", description="What speaks websocket; auto takes picows where the extra `fast` is installed."
+    )
+    pairs_per_connection: Whole = Field(50, ge=1, le=1024, description="Pairs on one connection.")
+    max_frame: Annotated[Size, between(1024, 64 << 20, spelled_bytes)] = Field(
+        4 << 20, description="The largest frame to take; a larger one ends its connection."
+    )
+    time_unit: Literal["millisecond", "microsecond"] = Field(
+        "millisecond", description="How exact the times are that the venue is asked for."
+    )
+    inbox_max: Whole = Field(
+        200_000,
+        ge=1,
+        le=10_000_000,
+        description="Records held while the bus is slow, before any is dropped and counted.",
+    )
+
+
+class VenueConfig(Section):
+    """Other addresses of one venue: a mirror, a test net, the local exchange."""
+
+    ws_url: WsUrl | None = Field(None, description="Its websocket: wss://, or ws:// on this machine.")
+    rest_url: HttpUrl | None = Field(None, description="Its REST: https://, or http:// on this machine.")
+
+
+class DiscoveryConfig(Section):
+    """Which pairs the biggest coins stand for."""
+
+    url: HttpUrl = Field(coingecko.PUBLIC_URL, description="The ranking of coins (CoinGecko's API).")
+    api_key: SecretStr | None = Field(None, min_length=1, description="A Demo key for it. Secret.")
+    pro_api_key: SecretStr | None = Field(None, min_length=1, description="A Pro key for it. Secret.")
+    top: Whole = Field(200, ge=1, le=2000, description="How many pairs, where neither feed nor flag says.")
+    quote: Symbol = Field("USDT", description="What they are traded against, where neither feed nor flag says.")
+    fallback_pairs: Symbols = Field(
+        ["BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "XRPUSDT"],
+        min_length=1,
+        description="Pairs that are always in the list, and all of it when nobody answers.",
+    )
+    exclude: Annotated[list[Coin], BeforeValidator(listed)] = Field(
+        [], description="Coins to leave out, by ticker, pair or CoinGecko id, beside stablecoins and wrapped coins."
+    )
+    aliases: dict[str, Symbol] = Field({}, description="The base a coin trades under, by CoinGecko id.")
+    refresh: Annotated[Duration, between(1, 7 * 86_400, spelled)] = Field(
+        3600.0, description="How long a list is good before it is asked for again."
+    )
+
+
+class IngestConfig(Section):
+    """The command `ingest`."""
+
+    symbols: Symbols = Field([], description="Pairs to listen to where the feeds name none.")
+    health_port: Whole = Field(8099, ge=0, le=65_535, description="Port of the health endpoint; 0 takes a free one.")
+
+
+class ConsumerConfig(Section):
+    """What to read, what to keep of it, where to write it; its name is its consumer group."""
+
+    read: Annotated[list[Stream], BeforeValidator(listed)] = Field(
+        min_length=1,
+        description="Channels (`trades`, `klines:1m`), pairs (`BTCUSDT`), streams (`trades:BTCUSDT`), globs.",
+    )
+    where: str | None = Field(None, description='A filter: `qty*price > 1e5 and side == "buy"`.')
+    write: Annotated[list[Sink], BeforeValidator(listed)] = Field(
+        min_length=1, description="Sinks: `bus`, `console`, `jsonl: {path: FILE}`."
+    )
+
+    @field_validator("where")
+    @classmethod
+    def _filter(cls, text: str | None) -> str | None:
+        if text is not None:
+            told(where.compile, text)
+        return text
+
+
+class Config(Section):
+    """The whole configuration."""
+
+    bus: BusConfig = BusConfig()
+    feeds: list[FeedConfig] = Field([], max_length=1000)
+    feed: FeedDefaults = FeedDefaults()
+    venues: dict[Venue, VenueConfig] = Field({}, json_schema_extra={"propertyNames": {"enum": list(names("venues"))}})
+    discovery: DiscoveryConfig = DiscoveryConfig()
+    ingest: IngestConfig = IngestConfig()
+    consumers: dict[Name, ConsumerConfig] = Field({})
+    data_dir: Folder = Field(
+        default_factory=lambda: data_home(os.environ),
+        description="Where the embedded bus and the last good lists live.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_sections(cls, value: Any) -> Any:
+        """`bus:` with nothing below it says nothing."""
+        if not isinstance(value, Mapping):
+            return value
+        return {key: inner for key, inner in value.items() if inner is not None or key not in cls.model_fields}
+
+    @field_validator("feeds")
+    @classmethod
+    def _keys_differ(cls, feeds: list[FeedConfig]) -> list[FeedConfig]:
+        several(clashes(feeds))
+        return feeds
+
+
+def data_home(env: Mapping[str, str]) -> Path:
+    """The folder for what has to be there the next time, where nobody names one: XDG's, with our name."""
+    base = Path(env.get("XDG_DATA_HOME") or "")
+    return (base if base.is_absolute() else Path.home() / ".local" / "share") / "cryptostream"

@@ -1,0 +1,72 @@
+"""Where a consumer writes: a sink's name, or a name with what it is given."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer, SerializationInfo, WithJsonSchema
+
+from cryptostream.config.addresses import masked_url
+from cryptostream.config.words import got, unknown, wrong
+from cryptostream.registry import names
+
+BUILT_IN_SINKS = ("bus", "console", "jsonl")
+"""The sinks that need no package: the bus, the terminal, a file of JSON lines."""
+
+_SECRET_NAME = re.compile(r"key|token|secret|password|passphrase|signature|credential", re.IGNORECASE)
+
+
+def _masked(value: Any, name: str = "") -> Any:
+    """Free values as they may be printed."""
+    if isinstance(value, dict):
+        return {key: _masked(inner, key) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_masked(inner, name) for inner in value]
+    if value is not None and not isinstance(value, bool) and _SECRET_NAME.search(name):
+        return "***"
+    return masked_url(value) if isinstance(value, str) and "://" in value else value
+
+
+class Params(dict[str, Any]):
+    """What a sink is given; it checks them itself. Prints masked."""
+
+    def __repr__(self) -> str:
+        return repr(_masked(dict(self)))
+
+    __str__ = __repr__
+
+    def masked(self) -> dict[str, Any]:
+        """The same as it may be printed."""
+        return dict(_masked(dict(self)))
+
+
+def _sink(value: Any) -> dict[str, Params]:
+    """A sink is a name, or a name with what it is given."""
+    found = {value: None} if isinstance(value, str) else value
+    if not isinstance(found, dict) or len(found) != 1:
+        raise wrong("should be a sink's name, or one name with its settings: {jsonl: {path: out.jsonl}}")
+    ((name, given),) = found.items()
+    if name not in (known := sinks()):
+        raise wrong(unknown("sink", name, known))
+    if given is not None and not isinstance(given, dict):
+        raise wrong(f'the settings of sink "{name}" should be a mapping, got {got(given)}')
+    return {name: Params(given or {})}
+
+
+def sinks() -> tuple[str, ...]:
+    """The names a consumer may write to."""
+    return tuple(sorted({*BUILT_IN_SINKS, *names("sinks")}))
+
+
+def _written(sink: dict[str, Params], info: SerializationInfo) -> Any:
+    """As it may be printed; whole where the one who prints says that it may `reveal` secrets."""
+    ((name, given),) = sink.items()
+    shown = dict(given) if (info.context or {}).get("reveal") else given.masked()
+    return {name: shown} if given else name
+
+
+Sink = Annotated[
+    dict[str, Any],
+    BeforeValidator(_sink),
+    PlainSerializer(_written),
+    WithJsonSchema({"anyOf": [{"type": "string", "enum": list(sinks())}, {"type": "object", "maxProperties": 1}]}),
+]

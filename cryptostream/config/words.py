@@ -1,0 +1,73 @@
+"""What is said about a wrong value: what it should be, what it is, and the nearest word that is known."""
+
+import json
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+from pydantic_core import PydanticCustomError
+
+from cryptostream.errors import UsageError
+from cryptostream.logs import mask
+
+
+def wrong(what: str) -> PydanticCustomError:
+    """The error a check raises; the words are shown as they are."""
+    return PydanticCustomError("told", "{what}", {"what": what})
+
+
+def got(value: Any) -> str:
+    """A value as an error may show it: one short line, secrets in addresses masked."""
+    if isinstance(value, dict | list | tuple):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    if value is None:
+        return "nothing"
+    text = mask(value) if isinstance(value, str) else str(value)
+    return json.dumps(value if not isinstance(value, str) else text[:40] + "..." * (len(text) > 40), default=str)
+
+
+def alternatives(words: tuple[str, ...]) -> str:
+    """Words to choose from: `a, b or c`."""
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """The nearest known word as a question, empty where none is within two slips (one, for short words).
+
+    >>> suggestion("maxlan", ["url", "maxlen"]), suggestion("colour", ["url", "maxlen"])
+    ('did you mean "maxlen"?', '')
+    """
+    slips, nearest = min(((distance(word, other), other) for other in known), default=(99, ""))
+    return f'did you mean "{nearest}"?' if slips <= (2 if len(word) > 3 else 1) else ""
+
+
+def unknown(kind: str, word: Any, known: Collection[str]) -> str:
+    """What is said of a name that nobody knows."""
+    meant = suggestion(word, known) if isinstance(word, str) else ""
+    return f"unknown {kind} {got(word)}; {meant or 'known: ' + ', '.join(known)}"
+
+
+def distance(one: str, other: str) -> int:
+    """Slips between two words: letters added, left out, changed, or swapped with their neighbour.
+
+    >>> distance("tradse", "trades"), distance("binnance", "binance"), distance("", "ab")
+    (1, 1, 2)
+    """
+    one, other = one[:64], other[:64]
+    before: list[int] = []
+    above = list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        row = [i]
+        for j, against in enumerate(other, 1):
+            row.append(min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (letter != against)))
+            if i > 1 < j and letter == other[j - 2] and one[i - 2] == against:
+                row[j] = min(row[j], before[j - 2] + 1)
+        before, above = above, row
+    return above[-1]
+
+
+def told(check: Callable[[str], Any], text: str) -> Any:
+    """Run one of the model's checks and say what it says."""
+    try:
+        return check(text)
+    except UsageError as error:
+        raise wrong("; ".join(filter(None, (str(error).splitlines()[0], error.hint)))) from error

@@ -1,0 +1,48 @@
+"""The loop: everything in order, committed only after every sink accepted it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from cryptostream.engine.pipeline import Pipeline
+from cryptostream.model.ports import Sink
+from cryptostream.testing import ListSink, ListSource
+
+
+class Failing(Sink):
+    async def write(self, events: Sequence[Any]) -> None:
+        raise OSError("disk full")
+
+
+async def test_events_reach_every_sink_in_order() -> None:
+    one, other = ListSink(), ListSink()
+    await Pipeline("p", ListSource([1, 2, 3, 4, 5], batch_size=2), [one, other]).run()
+    assert one.events == other.events == [1, 2, 3, 4, 5]
+
+
+async def test_a_transform_may_give_none_or_many() -> None:
+    sink = ListSink()
+    await Pipeline("p", ListSource([1, 2, 3]), [sink], transform=lambda n: [n] * (n - 1)).run()
+    assert sink.events == [2, 3, 3]
+
+
+async def test_a_batch_is_committed_after_every_sink_has_it() -> None:
+    source = ListSource([1, 2, 3], batch_size=2)
+    await Pipeline("p", source, [ListSink()]).run()
+    assert list(source.committed) == [1, 2, 3]
+
+
+async def test_a_batch_that_a_sink_refused_is_not_committed() -> None:
+    source = ListSource([1, 2, 3], batch_size=2)
+    with pytest.raises(OSError, match="disk full"):
+        await Pipeline("p", source, [ListSink(), Failing()]).run()
+    assert list(source.committed) == []
+
+
+async def test_a_limit_ends_it_to_the_event() -> None:
+    sink = ListSink()
+    pipeline = Pipeline("p", ListSource(range(100), batch_size=7), [sink], limit=10)
+    await pipeline.run()
+    assert sink.events == list(range(10))
+    assert pipeline.events == 10

@@ -1,0 +1,111 @@
+"""What ships beside the code: every command line in it is one that the real command line takes."""
+
+import json
+import re
+import shlex
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from cryptostream.cli.main import app
+
+ROOT = Path(__file__).parents[1]
+COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+
+
+def check(arguments: list[str]) -> None:
+    """Parse a command line as the program would, to the last option, and run nothing."""
+    group: Any = get_command(app)
+    with group.make_context("cryptostream", list(arguments)) as context:
+        name, command, rest = group.resolve_command(context, [*context._protected_args, *context.args])
+        with command.make_context(name, rest, parent=context) as own:
+            if hasattr(command, "resolve_command"):
+                inner, subcommand, last = command.resolve_command(own, [*own._protected_args, *own.args])
+                subcommand.make_context(inner, last, parent=own).close()
+
+
+def expanded(word: str) -> str:
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", word)
+
+
+def own_commands() -> dict[str, list[str]]:
+    services = {
+        name: service for name, service in COMPOSE["services"].items() if service.get("image") == "cryptostream"
+    }
+    return {name: [expanded(word) for word in service["command"]] for name, service in services.items()}
+
+
+def dockerfile(instruction: str) -> list[str]:
+    [found] = re.findall(rf"^\s*{instruction} (\[.*\])$", DOCKERFILE, re.MULTILINE)
+    return [str(word) for word in json.loads(found)]
+
+
+def readme_commands() -> list[str]:
+    blocks = re.findall(r"```(?:console|sh)?\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    lines = [line.removeprefix("$ ").partition(" #")[0] for block in blocks for line in block.splitlines()]
+    return [line.split("|")[0].partition("  ")[0].strip() for line in lines if line.startswith("cryptostream ")]
+
+
+def test_the_check_itself_refuses_what_the_program_would() -> None:
+    for wrong in (["ingset"], ["ingest", "--symbol-list", "BTCUSDT"], ["tail"]):
+        with pytest.raises(Exception, match=r"No such|Missing"):
+            check(wrong)
+
+
+@pytest.mark.parametrize("service", sorted(own_commands()))
+def test_every_service_of_compose_runs_a_command_we_have(service: str) -> None:
+    check(own_commands()[service])
+
+
+def test_compose_has_a_durable_redis_an_ingester_and_a_consumer() -> None:
+    redis = COMPOSE["services"]["redis"]["command"]
+    assert [redis[redis.index("--appendonly") + 1], redis[redis.index("--maxmemory-policy") + 1]] == [
+        "yes",
+        "noeviction",
+    ]
+    assert {"ingest", "tail"} <= own_commands().keys()
+
+
+@pytest.mark.parametrize("service", sorted(own_commands()))
+def test_containers_run_with_nothing_they_do_not_need(service: str) -> None:
+    told = COMPOSE["services"][service]
+    assert (told["read_only"], told["cap_drop"], told["security_opt"]) == (True, ["ALL"], ["no-new-privileges:true"])
+    assert told["stop_grace_period"] == "15s"  # more than the ten seconds of a drain
+
+
+def test_the_image_starts_and_checks_itself_by_our_own_commands() -> None:
+    assert dockerfile("ENTRYPOINT") == ["cryptostream"]
+    check(dockerfile("^CMD"))
+    program, *healthcheck = dockerfile(r"HEALTHCHECK.*\n    CMD")
+    assert program == "cryptostream"
+    check(healthcheck)
+
+
+def test_the_image_has_two_stages_and_runs_as_an_ordinary_user() -> None:
+    assert len(re.findall(r"^FROM ", DOCKERFILE, re.MULTILINE)) == 2
+    assert "USER 10001:10001" in DOCKERFILE
+    assert "STOPSIGNAL SIGTERM" in DOCKERFILE
+
+
+@pytest.mark.parametrize("line", readme_commands())
+def test_every_command_of_the_readme_is_one_we_have(line: str) -> None:
+    check(shlex.split(line)[1:])
+
+
+def test_what_the_console_script_and_the_module_run_is_the_same() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"cryptostream": "cryptostream.__main__:main"}
+
+
+def test_no_dependency_is_without_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    told = (ROOT / "docs" / "architecture.md").read_text()
+    named = [
+        re.split(r"[>=]", each)[0] for each in [*project["dependencies"], *project["optional-dependencies"]["fast"]]
+    ]
+    assert [name for name in named if name not in told] == []
