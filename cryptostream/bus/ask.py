@@ -1,5 +1,6 @@
 """A question to the bus, our own error where it cannot answer, and patience while it is away."""
 
+import asyncio
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from random import Random
@@ -23,6 +24,17 @@ def asking(bus: Bus, key: str = "") -> Iterator[None]:
         yield
     except (RedisError, OSError) as error:
         raise translate(error, bus.url, key=key) from error
+
+
+def heed_cancellation() -> None:
+    """Raise CancelledError in a task that was cancelled; loops over calls of redis-py ask once a round.
+
+    redis-py sends by asyncio.wait_for, which before Python 3.12 may return its result and forget the cancellation:
+    https://github.com/python/cpython/issues/86296
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 class Outage:

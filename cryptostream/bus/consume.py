@@ -10,8 +10,9 @@ from redis.exceptions import ResponseError
 
 from cryptostream import logs
 from cryptostream.bus import history
-from cryptostream.bus.ask import Outage, asking
+from cryptostream.bus.ask import asking
 from cryptostream.bus.connect import Bus
+from cryptostream.bus.outage import Outage
 from cryptostream.errors import BusUnavailable
 from cryptostream.model.events import Entry
 from cryptostream.model.ports import Batch, Clock, Source

@@ -138,10 +138,10 @@ def _memory(facts: BusFacts) -> Finding | None:
 def _skew(facts: BusFacts) -> Finding | None:
     if facts.skew_ms is None:
         return None
-    told = f"{facts.skew_ms / 1000:+.3f} s"
+    told = f"{abs(facts.skew_ms) / 1000:.3f} s {'ahead of' if facts.skew_ms > 0 else 'behind'} ours"
     if abs(facts.skew_ms) <= _MOST_SKEW_MS:
         return ok("bus clock", told)
-    return warn("bus clock", f"{told} from ours", "set both clocks by NTP")
+    return warn("bus clock", told, "set both clocks by NTP")
 
 
 def _exposure(facts: BusFacts) -> Finding | None:

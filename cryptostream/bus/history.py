@@ -9,9 +9,10 @@ from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Seque
 from typing import Any
 
 from cryptostream import logs
-from cryptostream.bus.ask import Outage, asking
+from cryptostream.bus.ask import asking
 from cryptostream.bus.connect import Bus
 from cryptostream.bus.keys import parse_id
+from cryptostream.bus.outage import Outage
 from cryptostream.bus.translate import translate_reply
 from cryptostream.errors import BusUnavailable
 from cryptostream.model.events import Entry

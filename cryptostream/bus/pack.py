@@ -37,26 +37,8 @@ class Stream:
 
     def pack(self, record: Record) -> str:
         """The XADD of a record; moves the clamp on."""
-        if type(record) is TradeRecord:
-            return self._pack_trade(record)
-        return self._pack_any(self.entry_id(record), codec.fields(record))
-
-    def entry_id(self, record: Record) -> str:
-        """The id a record's entry gets here, `*` where the server chooses; moves the clamp on."""
-        if isinstance(record, TradeRecord):
-            return f"{self._clamped(record.ts)}-{record.trade_id}"
-        if isinstance(record, KlineRecord):
-            return kline_id(record.ts // 1000, record.close_time, closed=record.closed)
-        if isinstance(record, GapRecord):
-            return f"{self._clamped(record.ts)}-{record.gap_from}"
-        return "*"
-
-    def _clamped(self, ts: int) -> int:
-        """Milliseconds of a time that never steps back: identity and order are the id's, the true time is in `ts`."""
-        self.ms = max(self.ms, ts // 1000)
-        return self.ms
-
-    def _pack_trade(self, record: TradeRecord) -> str:
+        if type(record) is not TradeRecord:
+            return self._pack_any(self.entry_id(record), codec.fields(record))
         # The hot path: what `entry_id` says, without its calls.
         ms = record.ts // 1000
         if ms < self.ms:
@@ -73,6 +55,21 @@ class Stream:
             f"$8\r\ntrade_id\r\n${len(trade_id)}\r\n{trade_id}\r\n"
         )
         return f"{entry}$8\r\nraw_json\r\n{bulk(raw)}" if raw else entry
+
+    def entry_id(self, record: Record) -> str:
+        """The id a record's entry gets here, `*` where the server chooses; moves the clamp on."""
+        if isinstance(record, TradeRecord):
+            return f"{self._clamped(record.ts)}-{record.trade_id}"
+        if isinstance(record, KlineRecord):
+            return kline_id(record.ts // 1000, record.close_time, closed=record.closed)
+        if isinstance(record, GapRecord):
+            return f"{self._clamped(record.ts)}-{record.gap_from}"
+        return "*"
+
+    def _clamped(self, ts: int) -> int:
+        """Milliseconds of a time that never steps back: identity and order are the id's, the true time is in `ts`."""
+        self.ms = max(self.ms, ts // 1000)
+        return self.ms
 
     def _pack_any(self, entry_id: str, fields: dict[str, str]) -> str:
         body = "".join(f"{bulk(name)}{bulk(value)}" for name, value in fields.items())

@@ -6,6 +6,7 @@ settled by looking at what stands there. XADD: https://redis.io/docs/latest/comm
 
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import groupby
 from random import Random
 from types import TracebackType
 from typing import Any, Self
@@ -73,10 +74,12 @@ class Publisher:
         await self._open_streams(records)
         streams = self._streams
         replies = await self._send([streams[record.subscription].pack(record) for record in records])
+        if set(map(type, replies)) == {bytes}:
+            self.stats.published += len(records)
+            return
         errors = [place for place, reply in enumerate(replies) if type(reply) is not bytes]
         self.stats.published += len(records) - len(errors)
-        if errors:
-            await self._settle(records, replies, errors)
+        await self._settle(records, replies, errors)
 
     async def _open_streams(self, records: Sequence[Record]) -> None:
         """Learn the top entry of each stream that is new to us: no entry of ours may precede it."""
@@ -111,13 +114,17 @@ class Publisher:
     async def _settle_numbered(self, records: Sequence[Record], replies: Sequence[Any], places: Sequence[int]) -> None:
         """Refused trades and gaps of one stream: there already, or clamped differently by another writer.
 
-        What stands below our first accepted entry decides, so that our own later entries do not pass for the refused.
+        What stands below our next accepted entry decides, so that our own later entries do not pass for the refused.
         """
-        stream = self._streams[records[places[0]].subscription]
-        above = _first_accepted(records, replies, places[0])
+        for above, run in groupby(places, key=lambda place: _next_accepted(records, replies, place)):
+            await self._settle_run([records[place] for place in run], above)
+
+    async def _settle_run(self, refused: Sequence[Record], above: str | None) -> None:
+        """Refused records of one stream with none accepted between them; `above` is the accepted entry that follows."""
+        stream = self._streams[refused[0].subscription]
         ms, newest = await self._newest_id(stream.key, f"({above}" if above else "+")
-        missing = [records[place] for place in places if number(records[place]) > newest]
-        self.stats.duplicates += len(places) - len(missing)
+        missing = [record for record in refused if number(record) > newest]
+        self.stats.duplicates += len(refused) - len(missing)
         if above is not None:
             self._too_late(stream.key, len(missing))
             return
@@ -191,7 +198,7 @@ def _id_of(reply: Any) -> tuple[int, int]:
     return parse_id(reply[0][0].decode()) if reply else (0, -1)
 
 
-def _first_accepted(records: Sequence[Record], replies: Sequence[Any], after: int) -> str | None:
+def _next_accepted(records: Sequence[Record], replies: Sequence[Any], after: int) -> str | None:
     """The id of the first record of the same stream that Redis took after a refused one."""
     wanted = records[after].subscription
     for place in range(after + 1, len(records)):

@@ -42,7 +42,7 @@ class Wire:
 
     def __init__(self, connection: AbstractConnection, *, timeout_s: float = 5.0) -> None:
         self._connection = connection
-        assert connection._reader is not None and connection._writer is not None  # noqa: S101, PT018 - it is connected
+        assert connection._reader is not None and connection._writer is not None  # noqa: S101 - it is connected
         self._reader: asyncio.StreamReader = connection._reader
         self._writer: asyncio.StreamWriter = connection._writer
         self._replies = hiredis.Reader()

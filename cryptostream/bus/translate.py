@@ -25,7 +25,7 @@ _Told = tuple[type[BusRefused] | type[BusUnavailable], str, str]
 _CODES: dict[str, _Told] = {
     "WRONGPASS": (BusRefused, "{url} refuses the user or the password", "check both in REDIS_URL or bus.url"),
     "NOAUTH": (BusRefused, "{url} asks for a password", "put it into the URL: redis://:PASSWORD@host:6379"),
-    "NOPERM": (BusRefused, "{url} does not allow this to our user: {text}", "grant it with ACL SETUSER, see acl.conf"),
+    "NOPERM": (BusRefused, "{url} does not allow this to our user: {text}", "grant it with ACL SETUSER"),
     "WRONGTYPE": (
         BusRefused,
         "{key} on {url} is not a stream",

@@ -100,6 +100,8 @@ def _save(path: Path, exchange: str, found: "Discovery") -> None:
 
     from cryptostream.feed.lastgood import write_whole
 
+    if not path.parent.is_dir():
+        raise NotFound(f"no such folder: {path.parent}")
     feeds = {"feeds": [{exchange: {"symbols": [row.pair for row in found.pairs]}}]}
     text = yaml.safe_dump(feeds, allow_unicode=True, sort_keys=False)
     write_whole(path, f"# {_summary(found, exchange)}\n{text}".encode())

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _SIGNS = {Level.OK: "✓", Level.WARN: "!", Level.FAIL: "✗"}
 _LONGEST_WAIT_S = 5.0
+_FALLBACK_FIX = "check the network between here and there"
 
 
 @command("doctor")
@@ -31,7 +32,8 @@ async def doctor(
     _print(found, output)
     bad = [finding for finding in found if finding.level is Level.FAIL or (strict and finding.level is Level.WARN)]
     if bad:
-        raise CheckFailed(f"{len(bad)} of {len(found)} checks failed: {', '.join(one.what for one in bad)}")
+        names = dict.fromkeys(finding.what for finding in bad)
+        raise CheckFailed(f"{len(bad)} of {len(found)} checks failed: {', '.join(names)}")
 
 
 async def check_up(call: Call, *, offline: bool) -> Sequence[Finding]:
@@ -53,7 +55,7 @@ async def _or_failed(what: str, look: Callable[[], Awaitable[Sequence[Finding]]]
     try:
         return await look()
     except (CryptostreamError, BadFrame) as error:
-        return [fail(what, str(error), getattr(error, "hint", ""))]
+        return [fail(what, str(error), getattr(error, "hint", "") or _FALLBACK_FIX)]
 
 
 def _machine(config: "Config") -> Sequence[Finding]:

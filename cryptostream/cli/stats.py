@@ -217,5 +217,6 @@ def _summary(look: Look) -> list[str]:
         f"ingesters {look.counted['ingesters']:,}, connections {ingest['active_connections']:,}",
         f"messages {ingest['total_messages']:,}, bad {ingest['error_messages']:,}, "
         f"connection errors {ingest['connection_errors']:,}; "
-        f"published {publisher['publish_count']:,}, errors {publisher['error_count']:,} ({publisher['error_rate']:.2%})",
+        f"published {publisher['publish_count']:,}, errors {publisher['error_count']:,} "
+        f"({publisher['error_rate']:.2%})",
     ]

@@ -134,8 +134,8 @@ def _secret(file: Path, origin: Origin, path: str, problems: list[Problem]) -> s
 
 
 def leaf(text: str, origin: Origin, path: str, problems: list[Problem]) -> Node:
-    """The value of a text from outside: YAML in `[...]` and `{...}`, else the text as it is."""
-    if (text[:1], text[-1:]) not in (("[", "]"), ("{", "}")):
+    """The value of a text from outside: YAML in `[...]` and `{...}`, else, and for a secret, the text as it is."""
+    if (text[:1], text[-1:]) not in (("[", "]"), ("{", "}")) or is_secret(tree.parse_path(path)):
         return Node(text, origin)
     found: list[Problem] = []
     made = files.parse(text, lambda _: origin, found)

@@ -18,6 +18,7 @@ MAX_DEPTH = 20
 
 _PAIR_LISTS = ("symbols", "fallback_pairs")
 _TAG = "tag:yaml.org,2002:"
+_QUOTED = re.compile(r" '(?!<)[^']{2,}'")
 _TAGS = ("map", "seq", "str", "int", "float", "bool", "null")
 _SCALARS: tuple[tuple[str, re.Pattern[str], str], ...] = (
     ("bool", re.compile(r"true|false"), "tf"),
@@ -107,8 +108,8 @@ def _mark(line: int, column: int) -> yaml.Mark:
 
 
 def _words(error: yaml.MarkedYAMLError) -> str:
-    """PyYAML's two half sentences as one line."""
-    problem = (error.problem or "cannot be read").replace("'<stream end>'", "the end of the file")
+    """PyYAML's two half sentences as one line, without the words of the file: an unquoted secret may be among them."""
+    problem = _QUOTED.sub("", error.problem or "cannot be read").replace("'<stream end>'", "the end of the file")
     return f"not YAML: {problem}" + (f" ({error.context})" if error.context else "")
 
 
@@ -136,7 +137,7 @@ class _Nodes:
         if depth > MAX_DEPTH:
             raise yaml.MarkedYAMLError(None, None, f"nested deeper than {MAX_DEPTH} levels", found.start_mark)
         if found.tag.removeprefix(_TAG) not in _TAGS:
-            raise yaml.MarkedYAMLError(None, None, f"the tag {found.tag} is not allowed", found.start_mark)
+            raise yaml.MarkedYAMLError(None, None, "a tag is not allowed here", found.start_mark)
         if isinstance(found, yaml.MappingNode):
             return self._mapping(found, depth)
         if isinstance(found, yaml.SequenceNode):
@@ -147,8 +148,7 @@ class _Nodes:
         try:
             return self._loader.construct_object(found)
         except (ValueError, KeyError):
-            what = f"not a value of the tag {found.tag.replace(_TAG, '!!')}"
-            raise yaml.MarkedYAMLError(None, None, what, found.start_mark) from None
+            raise yaml.MarkedYAMLError(None, None, "not a value of its tag", found.start_mark) from None
 
     def _mapping(self, found: yaml.MappingNode, depth: int) -> Node:
         values: dict[str, Node] = {}

@@ -66,7 +66,7 @@ class BusConfig(Section):
         description="Keep the frame as received in each entry; without it an entry takes less than half the memory.",
     )
     connect_timeout: Annotated[Duration, between(0.001, 3600, spelled)] = Field(
-        30.0, description="How long a start waits for the bus and the exchange before it gives up."
+        30.0, description="How long a start waits for the bus and the exchange before it gives up. 1ms to 1h."
     )
 
 
@@ -78,7 +78,7 @@ class FeedDefaults(Section):
     )
     pairs_per_connection: Whole = Field(50, ge=1, le=1024, description="Pairs on one connection.")
     max_frame: Annotated[Size, between(1024, 64 << 20, spelled_bytes)] = Field(
-        4 << 20, description="The largest frame to take; a larger one ends its connection."
+        4 << 20, description="The largest frame to take; a larger one ends its connection. 1KiB to 64MiB."
     )
     time_unit: Literal["millisecond", "microsecond"] = Field(
         "millisecond", description="How exact the times are that the venue is asked for."
@@ -116,7 +116,7 @@ class DiscoveryConfig(Section):
     )
     aliases: dict[str, Symbol] = Field({}, description="The base a coin trades under, by CoinGecko id.")
     refresh: Annotated[Duration, between(1, 7 * 86_400, spelled)] = Field(
-        3600.0, description="How long a list is good before it is asked for again."
+        3600.0, description="How long a list is good before it is asked for again. 1s to 7d."
     )
 
 
@@ -159,7 +159,7 @@ class Config(Section):
     consumers: dict[Name, ConsumerConfig] = Field({})
     data_dir: Folder = Field(
         default_factory=lambda: data_home(os.environ),
-        description="Where the embedded bus and the last good lists live.",
+        description="Where the embedded bus and the last good lists live; XDG's data home unless set.",
     )
 
     @model_validator(mode="before")

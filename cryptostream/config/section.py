@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import InitErrorDetails
 
 from cryptostream.config.words import wrong
+from cryptostream.logs import mask
 
 
 class Section(BaseModel):
@@ -26,4 +27,4 @@ def several(found: Iterable[tuple[tuple[int | str, ...], str]]) -> None:
 
 def keys(value: Any) -> str:
     """The keys of a mapping, as an error tells them."""
-    return ", ".join(str(key)[:40] for key in value) or "nothing"
+    return ", ".join(mask(str(key)[:40]) for key in value) or "nothing"

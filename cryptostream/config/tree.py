@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, NamedTuple
 
+from cryptostream.logs import mask
+
 Path = tuple[str | int, ...]
 _PLAIN_KEY = re.compile(r"[\w-]+")
 
@@ -128,4 +130,4 @@ def shown(path: Path) -> str:
 
 
 def _quoted(key: str) -> str:
-    return key if _PLAIN_KEY.fullmatch(key) else json.dumps(key[:80])
+    return key if _PLAIN_KEY.fullmatch(key) else json.dumps(mask(key[:80]))

@@ -1,8 +1,8 @@
 """One session on one socket, again and again: connect, say hello, hand frames over, notice silence, begin anew."""
 
 import asyncio
-from collections.abc import Callable
 from random import Random
+from typing import Protocol
 
 from cryptostream import logs
 from cryptostream.engine.backoff import Budget, backoff
@@ -19,6 +19,12 @@ _TICK_S = 0.5
 _SAMPLE_BYTES = 4096
 _BANNED_S = {429: 60.0, 418: 120.0}
 _log = logs.get("feed")
+
+
+class OnRaw(Protocol):
+    """Who keeps raw frames; `control` marks the answers to what we sent. Raises CryptostreamError to end the feed."""
+
+    def __call__(self, received_at: int, frame: bytes, *, control: bool) -> None: ...
 
 
 class Gate:
@@ -54,7 +60,7 @@ class Gate:
 
 
 class Connection:
-    """Keeps one session alive. `on_raw(received_at, frame)` sees every frame before anybody reads it."""
+    """Keeps one session alive. `on_raw` sees every frame as it was received."""
 
     def __init__(
         self,
@@ -68,7 +74,7 @@ class Connection:
         clock: Clock,
         random: Random,
         max_frame: int,
-        on_raw: Callable[[int, bytes], None] | None = None,
+        on_raw: OnRaw | None = None,
     ) -> None:
         self.session = session
         self.received_at = 0
@@ -162,32 +168,30 @@ class Connection:
     def _on_frame(self, frame: bytes) -> None:
         self._frames += 1
         self.received_at = received_at = self._clock.now_ns()
-        if self._on_raw is not None:
-            self._keep(received_at, frame)
         try:
             records = self.session.receive(frame, received_at)
         except BadFrame as error:
-            self._set_aside(frame, str(error))
-            return
+            records = (self._dead_letter(frame, str(error)),)
+        if self._on_raw is not None:
+            self._keep(received_at, frame, control=not records and bool(self.session.notices))
         if records:
             self._inbox.put(records)
         if self.session.notices:
             self._hear()
 
-    def _keep(self, received_at: int, frame: bytes) -> None:
+    def _keep(self, received_at: int, frame: bytes, *, control: bool) -> None:
         """Hand a frame to the tape; one that fails ends the feed rather than record with holes."""
         assert self._on_raw is not None  # noqa: S101 - asked by the only caller
         try:
-            self._on_raw(received_at, frame)
+            self._on_raw(received_at, frame, control=control)
         except CryptostreamError as error:
             self._failure = error
             self._leaving.set()
 
-    def _set_aside(self, frame: bytes, reason: str) -> None:
+    def _dead_letter(self, frame: bytes, reason: str) -> DeadLetter:
         self._stats.error_messages += 1
         sample = frame[:_SAMPLE_BYTES].decode("utf-8", "backslashreplace")
-        now = Micros(self.received_at // 1000)
-        self._inbox.put((DeadLetter(self.session.url, reason, sample, len(frame), now),))
+        return DeadLetter(self.session.url, reason, sample, len(frame), Micros(self.received_at // 1000))
 
     def _hear(self) -> None:
         for notice in self.session.notices:

@@ -32,7 +32,7 @@ async def look(venue: Venue, rest: Rest, clock: Clock) -> ReachFacts:
 def findings(facts: ReachFacts) -> Sequence[Finding]:
     """What is to be said about a venue that answered."""
     reached = ok(facts.venue, f"answers in {facts.round_trip_ms:.0f} ms")
-    told = f"{facts.skew_ms / 1000:+.3f} s"
+    told = f"{abs(facts.skew_ms) / 1000:.3f} s {'ahead of' if facts.skew_ms > 0 else 'behind'} ours"
     if abs(facts.skew_ms) <= _MOST_SKEW_MS:
         return [reached, ok(f"{facts.venue} clock", told)]
-    return [reached, warn(f"{facts.venue} clock", f"{told} from ours", "set this machine's clock by NTP")]
+    return [reached, warn(f"{facts.venue} clock", told, "set this machine's clock by NTP")]

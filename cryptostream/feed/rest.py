@@ -61,6 +61,8 @@ class _Host:
 
     def __init__(self, name: str, weight_per_minute: int, clock: Clock) -> None:
         self.name = name
+        self.trouble = ""
+        """The last failure, for whoever is kept away because of it."""
         self._budget = WeightBudget(weight_per_minute)
         self._clock = clock
         self._line = asyncio.Lock()
@@ -175,8 +177,11 @@ class Rest:
         try:
             async with await self._breakers.get_breaker(host.name):
                 return await self._answer(request, host)
+        except Unanswered as error:
+            host.trouble = str(error)
+            raise
         except OpenedState as error:
-            message = f"{host.name} failed {_BREAKER_FAILURES} times in a row; not calling it now"
+            message = f"{host.trouble}; {_BREAKER_FAILURES} failures in a row, not calling it now"
             raise Paused(message, delay_s=_BREAKER_OPEN_S) from error
 
     async def _answer(self, request: Request, host: _Host) -> bytes:

@@ -1,20 +1,18 @@
 """The live source: every connection of one venue, one inbox, batches of records."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from random import Random
 from types import TracebackType
 from typing import Self
 
 from cryptostream.engine.stats import FeedStats
-from cryptostream.feed.connection import Connection, Gate
+from cryptostream.feed.connection import Connection, Gate, OnRaw
 from cryptostream.feed.inbox import Inbox
 from cryptostream.feed.transport import Connect
 from cryptostream.model.events import Record
 from cryptostream.model.ports import Batch, Clock
 from cryptostream.venues.base import Limits, Session
-
-OnRaw = Callable[[int, bytes], None]
 
 
 class Feed:

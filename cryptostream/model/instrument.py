@@ -52,7 +52,7 @@ class Instrument(msgspec.Struct, frozen=True):
         return (self.base + self.quote).upper()
 
 
-class Subscription(msgspec.Struct, frozen=True, order=True):
+class Subscription(msgspec.Struct, frozen=True, order=True, cache_hash=True):
     """One stream of one venue: the whole identity of the data in it."""
 
     exchange: str

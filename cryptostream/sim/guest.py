@@ -106,4 +106,4 @@ class Guest(Listener):
             full = len(self._heard) > MESSAGES_PER_S
             self.too_many = self.too_many or (full and now_s - self._heard[0] < 1.0)
         if frame.opcode is Opcode.PONG and bytes(frame.data) in self._pings:
-            pass
+            self._pings.clear()

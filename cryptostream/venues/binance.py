@@ -135,7 +135,7 @@ class BinanceSession:
     ) -> None:
         self.url = url
         self.subscriptions = tuple(subscriptions)
-        self.event_time = 0
+        self._event_time = 0
         self.ignored = 0
         self.notices: list[Notice] = []
         self._name = name
@@ -168,6 +168,11 @@ class BinanceSession:
             return self._receive_unknown(wrapped.stream, wrapped.data, frame)
         return self._records(subscription, wrapped.data, frame)
 
+    @property
+    def event_time(self) -> Micros:
+        """Time of the newest event, microseconds since the epoch; 0 before the first."""
+        return _micros(self._event_time)
+
     def _records(self, subscription: Subscription, event: _Event, frame: bytes) -> Sequence[Record]:
         # `type` because isinstance goes through abc wherever a Struct is not of the first class named.
         if type(event) is _AggTrade or type(event) is _Trade:
@@ -185,7 +190,7 @@ class BinanceSession:
             raise BadFrame(f"{event.symbol} in the stream of {subscription.pair}")
         if not (is_positive(event.price) and is_positive(event.qty)):
             raise BadFrame(f"price {event.price[:40]!r}, qty {event.qty[:40]!r} of trade {event.trade_id}")
-        self.event_time = _micros(event.event_time)
+        self._event_time = event.event_time
         return TradeRecord(
             subscription,
             event.price,
@@ -206,7 +211,7 @@ class BinanceSession:
             map(is_amount, (candle.taker_buy_volume, candle.taker_buy_quote_volume))
         ):
             raise BadFrame(f"volumes of the kline of {subscription} at {candle.open_time}")
-        self.event_time = _micros(event.event_time)
+        self._event_time = event.event_time
         return KlineRecord(
             subscription,
             _millis(candle.open_time),
@@ -464,7 +469,7 @@ def _batches(streams: Sequence[str], limit: int) -> list[tuple[str, ...]]:
 
 
 def _micros(time: int) -> Micros:
-    # No call of Micros: it costs as much as the rest, and there are two for each trade.
+    # No call of Micros: it costs as much as all the rest.
     return time if time >= _FIRST_MICROS else time * 1000  # type: ignore[return-value]
 
 

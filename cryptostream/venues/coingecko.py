@@ -7,7 +7,7 @@ a key cannot be told by looking at it.
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -30,6 +30,10 @@ ALIASES: Mapping[str, str] = {
 }
 """The base a venue lists a coin under, by coin id, where its ticker would mislead."""
 
+_MOST_BYTES = 4 * 1024 * 1024
+"""More than any page takes (250 rows are 250 KB): what is longer is not looked at."""
+_MOST_ROWS = 1000
+_MOST_BYTES_SAID = 64 * 1024
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _WRONG_KEY = {10002, 10005, 10010, 10011}
 _TAGS = re.compile(r"<[^>]{0,200}>")
@@ -46,7 +50,7 @@ class _Row(msgspec.Struct):
     market_cap_rank: int | None = None
 
 
-_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_rows = msgspec.json.Decoder(Annotated[list[msgspec.Raw], msgspec.Meta(max_length=_MOST_ROWS)]).decode
 _row = msgspec.json.Decoder(_Row).decode
 
 
@@ -81,6 +85,8 @@ def markets_request(
 
 def coins(payload: bytes) -> list[Coin]:
     """The coins of one page in its order; a row without an id and a ticker is skipped. Raises BadFrame."""
+    if len(payload) > _MOST_BYTES:
+        raise BadFrame(f"{len(payload):,} bytes are no page of {PER_PAGE} coins")
     try:
         rows = _rows(payload)
     except _UNREADABLE as error:
@@ -118,7 +124,7 @@ def complaint(payload: bytes) -> tuple[int | None, str]:
     (None, 'coin not found')
     """
     try:
-        answer = msgspec.json.decode(payload)
+        answer = msgspec.json.decode(payload[:_MOST_BYTES_SAID])
     except _UNREADABLE:
         return None, _words(payload)
     status = _inside(answer, "error", "status") or _inside(answer, "status")

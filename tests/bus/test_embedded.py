@@ -95,10 +95,11 @@ async def server_pid(bus: Bus) -> int:
 
 
 async def next_server_pid(bus: Bus, last: int) -> int:
-    """The process of the server that follows one that was killed."""
+    """The process of the server that follows one that was killed, once it has loaded its data."""
     async with asyncio.timeout(20):
         while True:
             with suppress(RedisError):
+                await bus.command.ping()
                 if (pid := await server_pid(bus)) != last:
                     return pid
             await CLOCK.sleep(0.02)

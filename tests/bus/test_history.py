@@ -247,3 +247,17 @@ async def test_history_without_a_server_says_so(redis_server: Callable[..., Any]
         server.stop()
         with pytest.raises(BusUnavailable):
             await history.streams(bus, "trades:*")
+
+
+@pytest.mark.parametrize("turns", range(2, 12))
+async def test_cancelled_reader_ends_whatever_it_was_doing(real_redis_url: str, data_dir: Path, turns: int) -> None:
+    clock = SystemClock()
+    async with connect(real_redis_url, data_dir=data_dir, clock=clock) as bus:
+        await put(bus, "trades:A", 1)
+        following = history.follow(bus, ["trades:A"], {"trades:A": f"{START_MS + 1000}-1"}, clock)
+        reading = asyncio.ensure_future(anext(following))
+        for _ in range(turns):
+            await clock.sleep(0)
+        reading.cancel()
+        assert await asyncio.wait([reading], timeout=10) == ({reading}, set())
+        assert reading.cancelled()

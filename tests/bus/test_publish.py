@@ -66,6 +66,13 @@ async def test_the_same_trades_sent_twice_stand_once(bus: Bus, clock: ManualCloc
     assert (sink.stats.published, sink.stats.duplicates) == (3, 2)
 
 
+async def test_duplicates_between_new_trades_of_one_batch_are_told_apart(bus: Bus, clock: ManualClock) -> None:
+    async with publisher(bus, clock) as sink:
+        await sink.write([trade(number, T0 + number) for number in (1, 1, 2, 1, 2, 3)])
+    assert await ids(bus) == [f"{T0 + n}-{n}" for n in (1, 2, 3)]
+    assert (sink.stats.published, sink.stats.duplicates, sink.stats.refused) == (3, 3, 0)
+
+
 async def test_a_second_writer_adds_only_what_the_first_did_not(bus: Bus, clock: ManualClock) -> None:
     async with publisher(bus, clock) as one, publisher(bus, clock) as other:
         await one.write([trade(1), trade(2)])

@@ -180,6 +180,12 @@ def test_offline_asks_nobody(run: Run, venues: Venues) -> None:
     assert venues.asked == 0
 
 
+def test_a_folder_that_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
+    result = run("--save", tmp_path / "gone" / "pairs.yaml")
+    assert result.exit_code == 4
+    assert f"no such folder: {tmp_path / 'gone'}" in result.stderr.replace("\n", "")
+
+
 def test_strict_ends_with_5_unless_the_list_is_live(run: Run, venues: Venues, tmp_path: Path) -> None:
     assert run("--strict").exit_code == 0
     venues.status = 500

@@ -217,18 +217,22 @@ async def test_a_wrong_key_is_explained_and_never_shown(find, world: World) -> N
     assert KEY not in repr(found)
 
 
-async def test_a_later_page_that_fails_prefers_the_last_good_list(find, world: World) -> None:
+async def test_a_later_page_that_fails_prefers_the_last_good_list(find, world: World, tmp_path: Path) -> None:
+    def cut(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(500) if request.url.params["page"] == "2" else world._page(1)
+
     world.coins = [f"c{number}" for number in range(500)]
     world.listed = [f"C{number}" for number in range(500)]
-    asked = Asked(top=300, fallback_pairs=[])
-    world.coin_door(lambda request: httpx2.Response(500) if request.url.params["page"] == "2" else world._page(1))
+    asked, whole = Asked(top=300, fallback_pairs=[]), world.doors["/api/v3/coins/markets"]
+    world.coin_door(cut)
     partial = await find(asked)
     assert (partial.source, len(partial.pairs)) == ("live", 250)
     assert "page 2 of the ranking" in partial.warnings[0]
+    assert last_good(tmp_path, "binance", asked) is None
 
-    world.coin_door(lambda request: world._page(int(request.url.params["page"])))
+    world.coin_door(whole)
     assert len((await find(asked)).pairs) == 300
-    world.coin_door(FAILURES["500"])
+    world.coin_door(cut)
     assert len((await find(asked)).pairs) == 300
 
 

@@ -158,7 +158,7 @@ async def test_the_breaker_opens_after_five_failures_and_closes_on_the_first_suc
     async with door(script, clock) as rest:
         with pytest.raises(Unanswered):
             await rest.get(ASK)
-        with pytest.raises(Paused, match="5 times in a row"):
+        with pytest.raises(Paused, match="answered HTTP 500; 5 failures in a row"):
             await rest.get(ASK)
         with pytest.raises(Paused):
             await rest.get(ASK)

@@ -112,6 +112,8 @@ def test_the_page_after_the_last_is_empty() -> None:
         pytest.param(b"[" * 200_000, "", id="deep"),
         pytest.param(b"\xff\xfe[]", "", id="not UTF-8"),
         pytest.param(b'[{"id":"bitcoin"', "", id="truncated"),
+        pytest.param(b"[" + b"{}," * 2000 + b"{}]", "length <= 1000", id="a list too long"),
+        pytest.param(b"[" + b" " * 5_000_000 + b"]", "5,000,002 bytes", id="a page too big"),
         pytest.param(b'{"error":{"status":[]}}', "", id="a fourth shape"),
     ],
 )

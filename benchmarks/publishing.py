@@ -1,0 +1,95 @@
+"""The process under test of `publish`: writes as many trades as it is told, by one of three ways, and says how fast."""
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import count
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from benchmarks.market import pairs
+from benchmarks.meter import cost, tell
+from benchmarks.ours import loop_factory
+from benchmarks.publish import BATCH, PAIRS
+from cryptostream import logs
+from cryptostream.bus.connect import connect
+from cryptostream.bus.publish import Publisher
+from cryptostream.engine.clock import SystemClock
+from cryptostream.model import codec
+from cryptostream.model.events import Micros, TradeRecord
+from cryptostream.model.instrument import Channel, Subscription
+
+_T0 = 1_731_605_400_123_000
+Write = Callable[[Sequence[TradeRecord]], Awaitable[object]]
+
+
+async def serve(url: str, way: str) -> None:
+    """Answer each number with the rate at which so many trades were written."""
+    ids = count(1)
+    clock = SystemClock()
+    async with connect(url, data_dir=Path(), clock=clock) as bus, Publisher(bus, clock=clock) as publisher:
+        client = Redis.from_url(url)
+        write = {"ours": publisher.write, "pipeline": _pipeline(client), "xadd": _one_by_one(client)}[way]
+        for line in sys.stdin:
+            tell(await _rate(write, _trades(int(line), ids)))
+        await client.aclose()
+
+
+async def _rate(write: Write, trades: Sequence[TradeRecord]) -> dict[str, float]:
+    batches = [trades[start : start + BATCH] for start in range(0, len(trades), BATCH)]
+    before, started = cost()["cpu_s"], time.perf_counter()
+    for batch in batches:
+        await write(batch)
+    seconds, used = time.perf_counter() - started, cost()["cpu_s"] - before
+    return {"rate": len(trades) / seconds, "us": used / len(trades) * 1e6}
+
+
+def _trades(number: int, ids: "count[int]") -> list[TradeRecord]:
+    """Trades of all pairs by turns, ten in each millisecond."""
+    wanted = [Subscription("binance", Channel.TRADES, pair) for pair in pairs(PAIRS)]
+    return [
+        TradeRecord(
+            wanted[place % PAIRS],
+            "45123.50000000",
+            "0.12300000",
+            Micros(_T0 + place // 10 * 1000),
+            "buy",
+            10_000_000 + place,
+        )
+        for place in (next(ids) for _ in range(number))
+    ]
+
+
+def _pipeline(client: Redis) -> Write:
+    async def write(trades: Sequence[TradeRecord]) -> None:
+        async with client.pipeline(transaction=False) as pipe:
+            for trade in trades:
+                pipe.xadd(f"pipe:{trade.subscription.pair}", codec.fields(trade), maxlen=10_000)
+            await pipe.execute()
+
+    return write
+
+
+def _one_by_one(client: Redis) -> Write:
+    async def write(trades: Sequence[TradeRecord]) -> None:
+        for trade in trades:
+            await client.xadd(f"each:{trade.subscription.pair}", codec.fields(trade), maxlen=10_000)
+
+    return write
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--redis", required=True)
+    parser.add_argument("--way", required=True, choices=["ours", "pipeline", "xadd"])
+    chosen = parser.parse_args()
+    logs.configure(verbosity=-1)
+    with asyncio.Runner(loop_factory=loop_factory("uvloop")) as runner:
+        runner.run(serve(chosen.redis, chosen.way))
+
+
+if __name__ == "__main__":
+    main()
