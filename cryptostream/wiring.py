@@ -17,7 +17,6 @@ from cryptostream.bus.publish import Publisher
 from cryptostream.config import Config, FeedConfig
 from cryptostream.engine.clock import SystemClock
 from cryptostream.engine.pipeline import Pipeline
-from cryptostream.engine.runtime import Companion
 from cryptostream.engine.stats import FeedStats, PublisherStats, counters
 from cryptostream.errors import BadFrame, BusUnavailable, ConfigError, NotFound, VenueUnavailable
 from cryptostream.feed.discover import discover
@@ -198,21 +197,30 @@ def publisher(config: Config, on: Bus, *, stats: PublisherStats | None = None) -
     return Publisher(on, clock=SystemClock(), maxlen=config.bus.maxlen, key_of=keys(config), stats=stats)
 
 
-def counting(on: Bus, stage: Ingest) -> Companion:
-    """A companion that shows the counters of this process on the bus, for `stats` elsewhere."""
-    clock, host, pid = SystemClock(), socket.gethostname(), os.getpid()
+class Counting:
+    """Shows the counters of this process on the bus, for `stats` elsewhere: a companion, and once more at the end."""
 
-    async def write_counters() -> None:
+    def __init__(self, on: Bus, stage: Ingest) -> None:
+        self._bus = on
+        self._stage = stage
+        self._clock = SystemClock()
+        self._host, self._pid = socket.gethostname(), os.getpid()
+
+    async def __call__(self) -> None:
+        """Write every few seconds until cancelled."""
         while True:
-            feed, published, _ = stage.read()
-            facts = {**counters(feed, published, list(stage.pairs)), "at": clock.now_ns(), "host": host, "pid": pid}
-            try:
-                await admin.write_counters(on, f"{host}:{pid}", facts)
-            except BusUnavailable as error:
-                _log.debug("counters.unwritten", why=str(error))
-            await clock.sleep(COUNTERS_EVERY_S)
+            await self.write()
+            await self._clock.sleep(COUNTERS_EVERY_S)
 
-    return write_counters
+    async def write(self) -> None:
+        """Write once; a bus that is away is told in the log alone."""
+        feed, published, _ = self._stage.read()
+        shape = counters(feed, published, list(self._stage.pairs))
+        facts = {**shape, "at": self._clock.now_ns(), "host": self._host, "pid": self._pid}
+        try:
+            await admin.write_counters(self._bus, f"{self._host}:{self._pid}", facts)
+        except BusUnavailable as error:
+            _log.debug("counters.unwritten", why=str(error))
 
 
 def merged(parts: Sequence[FeedStats]) -> FeedStats:

@@ -46,7 +46,7 @@ class Group(Source):
         look_at = self._clock.monotonic()
         while not self._stopped:
             try:
-                if self._clock.monotonic() >= look_at:
+                if not self._places or self._clock.monotonic() >= look_at:
                     await self._discover()
                     look_at = self._clock.monotonic() + _RESCAN_S
                 entries = await self._read()

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Seque
 from typing import Any
 
 from cryptostream import logs
-from cryptostream.bus.ask import asking
+from cryptostream.bus.ask import asking, heed_cancellation
 from cryptostream.bus.connect import Bus
 from cryptostream.bus.keys import parse_id
 from cryptostream.bus.outage import Outage
@@ -167,6 +167,7 @@ async def _discover(bus: Bus, patterns: Collection[str], places: dict[str, str])
 
 async def _next(bus: Bus, places: dict[str, str], clock: Clock) -> list[Entry]:
     """All that has come since, at most RESCAN_S later; moves the places on."""
+    heed_cancellation()
     if not places:
         await clock.sleep(RESCAN_S)
         return []

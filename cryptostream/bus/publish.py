@@ -5,7 +5,7 @@ settled by looking at what stands there. XADD: https://redis.io/docs/latest/comm
 """
 
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import groupby
 from random import Random
 from types import TracebackType
@@ -73,7 +73,7 @@ class Publisher:
     async def _publish(self, records: Sequence[Record]) -> None:
         await self._open_streams(records)
         streams = self._streams
-        replies = await self._send([streams[record.subscription].pack(record) for record in records])
+        replies = await self._send((streams[record.subscription].pack(record) for record in records), len(records))
         if set(map(type, replies)) == {bytes}:
             self.stats.published += len(records)
             return
@@ -87,7 +87,7 @@ class Publisher:
         if not new:
             return
         opened = [self._stream(wanted) for wanted in new]
-        replies = await self._send([_newest(stream.key) for stream in opened])
+        replies = await self._send([_newest(stream.key) for stream in opened], len(opened))
         for wanted, stream, reply in zip(new, opened, replies, strict=True):
             self._check(reply, stream.key)
             stream.ms = _id_of(reply)[0]
@@ -164,12 +164,12 @@ class Publisher:
             raise translate_reply(reply, self._bus.url, key=key)
 
     async def _ask(self, one: str) -> Any:
-        return (await self._send([one]))[0]
+        return (await self._send([one], 1))[0]
 
-    async def _send(self, commands: Sequence[str]) -> list[Any]:
+    async def _send(self, commands: Iterable[str], count: int) -> list[Any]:
         if self._wire is None:
             self._wire = Wire(await self._bus.raw_connection())
-        return await self._wire.send(commands, len(commands))
+        return await self._wire.send(commands, count)
 
     async def _through_outages(self, work: Callable[[Any], Awaitable[None]], items: Sequence[Record]) -> None:
         """Do the work; when Redis goes away, wait for it and do all of it again: entry ids make that safe."""

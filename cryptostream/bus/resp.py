@@ -6,12 +6,14 @@ unix sockets) stays redis-py's. Protocol: https://redis.io/docs/latest/develop/r
 
 import asyncio
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import hiredis
 from redis.asyncio.connection import AbstractConnection
 
 _READ_BYTES = 1 << 16
+_PIECE = 200
 
 
 def bulk(text: str) -> str:
@@ -45,12 +47,15 @@ class Wire:
         assert connection._reader is not None and connection._writer is not None  # noqa: S101 - it is connected
         self._reader: asyncio.StreamReader = connection._reader
         self._writer: asyncio.StreamWriter = connection._writer
+        self._writer.transport.set_write_buffer_limits(0)  # write now, not when the loop comes round
         self._replies = hiredis.Reader()
         self._timeout_s = timeout_s
 
     async def send(self, commands: Iterable[str], count: int) -> list[Any]:
-        """Write commands at once and return their `count` replies."""
-        self._writer.write("".join(commands).encode())
+        """Write commands and return their `count` replies. The server works on a piece while the next is made."""
+        rest = iter(commands)
+        while piece := "".join(islice(rest, _PIECE)):
+            self._writer.write(piece.encode())
         async with asyncio.timeout(self._timeout_s):
             await self._writer.drain()
             return await self._read(count)

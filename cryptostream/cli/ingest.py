@@ -117,7 +117,7 @@ async def _run(
     from cryptostream.cli.printer import Printer
     from cryptostream.cli.status import Ticker
     from cryptostream.engine.clock import SystemClock
-    from cryptostream.engine.runtime import Runtime
+    from cryptostream.engine.runtime import Companion, Runtime
 
     clock = SystemClock()
     async with AsyncExitStack() as opened:
@@ -126,6 +126,9 @@ async def _run(
         stage = await opened.enter_async_context(
             wiring.ingest(config, plans, sink_of, record=record, limit=max_messages)
         )
-        companions = [wiring.counting(bus, stage)] if bus else []
-        companions.append(Ticker(clock, stage.read))
-        return await Runtime(stage.pipelines, clock=clock, companions=companions, duration_s=duration_s).run()
+        counting = [wiring.Counting(bus, stage)] if bus else []
+        companions: list[Companion] = [*counting, Ticker(clock, stage.read)]
+        code = await Runtime(stage.pipelines, clock=clock, companions=companions, duration_s=duration_s).run()
+        for last in counting:
+            await last.write()
+        return code

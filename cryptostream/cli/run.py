@@ -80,6 +80,8 @@ async def _run(config: "Config", duration_s: float | None, *, panel: bool = Fals
         )
         consumers = [wiring.consumer(config, name, bus) for name in config.consumers]
         shown = Panel(clock, bus, stage) if panel else Ticker(clock, stage.read)
-        companions = [shown, wiring.counting(bus, stage)]
+        counting = wiring.Counting(bus, stage)
         pipelines = [*stage.pipelines, *consumers]
-        return await Runtime(pipelines, clock=clock, companions=companions, duration_s=duration_s).run()
+        code = await Runtime(pipelines, clock=clock, companions=[shown, counting], duration_s=duration_s).run()
+        await counting.write()
+        return code

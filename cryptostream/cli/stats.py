@@ -72,9 +72,12 @@ async def looks(bus: "Bus", words: Sequence[str], clock: "Clock", every_s: float
 
     Raises NotFound for a word that no stream matches at the first look, and BusUnavailable there.
     """
+    from cryptostream.bus.ask import heed_cancellation
+
     seen = await _look(bus, words, clock, None, wait=False)
     yield seen
     while every_s is not None:
+        heed_cancellation()
         await clock.sleep(every_s)
         try:
             seen = await _look(bus, words, clock, seen, wait=True)

@@ -96,7 +96,7 @@ def parse(text: str, origin: Callable[[yaml.Mark], Origin], problems: list[Probl
     except yaml.reader.ReaderError as error:
         line, column = _place(text[: error.position])
         mark = _mark(line - 1, column - 1)
-        problems.append(Problem(origin(mark), "", f"character U+{ord(error.character):04X} is not allowed"))
+        problems.append(Problem(origin(mark), "", f"character U+{error.character:04X} is not allowed"))
     except RecursionError:
         mark = loader.get_mark() if loader is not None else start
         problems.append(Problem(origin(mark), "", "nested too deeply"))

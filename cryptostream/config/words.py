@@ -21,8 +21,10 @@ def got(value: Any) -> str:
         return "a mapping" if isinstance(value, dict) else "a list"
     if value is None:
         return "nothing"
-    text = mask(value) if isinstance(value, str) else str(value)
-    return json.dumps(value if not isinstance(value, str) else text[:40] + "..." * (len(text) > 40), default=str)
+    if not isinstance(value, str):
+        return json.dumps(value, default=str)
+    text = mask(value)
+    return json.dumps(text if len(text) <= 40 else f"{text[:40]}...")
 
 
 def alternatives(words: tuple[str, ...]) -> str:
@@ -31,13 +33,16 @@ def alternatives(words: tuple[str, ...]) -> str:
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """The nearest known word as a question, empty where none is within two slips (one, for short words).
+    """The nearest known word as a question, empty where none, or more than one, is as near.
+
+    Near is within two slips, for words of up to three letters within one.
 
     >>> suggestion("maxlan", ["url", "maxlen"]), suggestion("colour", ["url", "maxlen"])
     ('did you mean "maxlen"?', '')
     """
-    slips, nearest = min(((distance(word, other), other) for other in known), default=(99, ""))
-    return f'did you mean "{nearest}"?' if slips <= (2 if len(word) > 3 else 1) else ""
+    near = sorted((distance(word, other), other) for other in known)
+    alone = len(near) == 1 or (len(near) > 1 and near[0][0] < near[1][0])
+    return f'did you mean "{near[0][1]}"?' if alone and near[0][0] <= (2 if len(word) > 3 else 1) else ""
 
 
 def unknown(kind: str, word: Any, known: Collection[str]) -> str:

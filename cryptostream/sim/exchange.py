@@ -257,7 +257,7 @@ class LocalExchange:
         thawed = self.faults.holding("halfopen") is None
         for guest in list(self._guests):
             if guest.frozen:
-                if False:
+                if thawed and guest.thaws:
                     guest.drop()
             elif guest.live:
                 self._check(guest, now_s, mute=mute)

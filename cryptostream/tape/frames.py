@@ -112,4 +112,5 @@ class FrameTape:
 
     async def _run(self, work: Callable[..., None], *arguments: Any) -> None:
         """Have the one thread do something: what it does goes in order, even when nobody waits any more."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+        # Shielded: a job that is cancelled while it still waits for the thread would never run, and its frames be lost.
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments))

@@ -250,7 +250,10 @@ async def test_history_without_a_server_says_so(redis_server: Callable[..., Any]
 
 
 @pytest.mark.parametrize("turns", range(2, 12))
-async def test_cancelled_reader_ends_whatever_it_was_doing(real_redis_url: str, data_dir: Path, turns: int) -> None:
+async def test_cancelled_reader_ends_whatever_it_was_doing(
+    real_redis_url: str, data_dir: Path, turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "RESCAN_S", 0.1)
     clock = SystemClock()
     async with connect(real_redis_url, data_dir=data_dir, clock=clock) as bus:
         await put(bus, "trades:A", 1)

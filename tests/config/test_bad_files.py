@@ -10,7 +10,7 @@ from cryptostream.errors import ConfigError, NotFound
 BAD = {
     # YAML itself
     "unclosed list": ("bus: [1", "1:8", "expected ',' or ']', but got the end of the file"),
-    "unclosed quote": ("bus:\n  url: 'redis", "2:15", "unexpected end of stream"),
+    "unclosed quote": ("bus:\n  url: 'redis", "2:14", "unexpected end of stream"),
     "tab indent": ("bus:\n\turl: x", "2:1", "cannot start any token"),
     "two colons": ("bus: url: x", "1:9", "mapping values are not allowed here"),
     "two documents": ("bus: {}\n---\nfeed: {}", "2:1", "another document"),
@@ -37,20 +37,21 @@ BAD = {
     "nothing like it": ("bus: {colour: red}", "1:7", "known: url, maxlen, raw_json, connect_timeout"),
     "unknown in a feed": ("feeds:\n  - binance: {symbol: A}", "2:15", 'did you mean "symbols"?'),
     "unknown in discover": ("feeds: [{binance: {discover: {topp: 5}}}]", "1:31", 'did you mean "top"?'),
-    "unknown in a consumer": ("consumers:\n  x: {reed: trades}", "2:7", 'did you mean "read"?'),
+    "unknown in a consumer": ("consumers:\n  x: {reed: t:*, read: t:*, write: bus}", "2:7", 'did you mean "read"?'),
     "unknown venue": ("feeds:\n- binnance: {symbols: A}", "2:3", 'unknown venue "binnance"; did you mean "binance"?'),
     "unknown venue settings": ("venues:\n  binanse: {}", "2:3", 'unknown venue "binanse"; did you mean "binance"?'),
     "venue far off": ("feeds:\n- nyse: {symbols: A}", "2:3", 'unknown venue "nyse"; known: binance'),
     "unknown channel": (
         "feeds:\n- binance: {symbols: A, channels: [trades, tradse]}",
-        "2:43",
+        "2:44",
         'unknown channel "tradse"; did you mean "trades"?',
     ),
     "unknown interval": (
         "feeds:\n- binance: {symbols: A, channels: [klines:1x]}",
-        "2:35",
-        'unknown kline interval "1x"',
+        "2:36",
+        'unknown kline interval "1x" in "klines:1x"; known: 1s, 1m',
     ),
+    "nearly an interval": ("feeds: [{binance: {symbols: A, channels: klines:1min}}]", "1:42", 'did you mean "1m"?'),
     "klines without interval": ("feeds: [{binance: {symbols: A, channels: klines}}]", "1:42", "unknown kline interval"),
     "trades with interval": ("feeds: [{binance: {symbols: A, channels: 'trades:1m'}}]", "1:42", "has no interval"),
     "unknown sink": (
@@ -87,7 +88,11 @@ BAD = {
         "should start with wss://; ws:// is for 127.0.0.1",
     ),
     "REST in the clear": ("venues: {binance: {rest_url: http://10.0.0.1}}", "1:30", "should start with https://"),
-    "venue by another scheme": ("venues: {binance: {rest_url: ftp://host}}", "1:30", "should be an address as in https"),
+    "venue by another scheme": (
+        "venues: {binance: {rest_url: ftp://host}}",
+        "1:30",
+        "should be an address as in https",
+    ),
     "venue without host": ("venues: {binance: {ws_url: 'wss://'}}", "1:28", "should be an address as in wss://host"),
     "venue with a password": ("venues: {binance: {ws_url: wss://u:p@host}}", "1:28", "without user, query or fragment"),
     "discovery in the clear": ("discovery: {url: http://api.coingecko.com}", "1:18", "should start with https://"),
@@ -103,7 +108,11 @@ BAD = {
     "feeds without dashes": ("feeds:\n  binance: {symbols: A}", "2:3", "should be a list, got a mapping"),
     "feed that is a name": ("feeds: [binance]", "1:9", "should be a mapping of settings, got text"),
     "two venues in a feed": ("feeds:\n- binance: {symbols: A}\n  kraken: {}", "2:3", "should be one venue"),
-    "feed that is a list": ("feeds: [{binance: [A]}]", "1:9", "the settings of a venue should be a mapping, got a list"),
+    "feed that is a list": (
+        "feeds: [{binance: [A]}]",
+        "1:9",
+        "the settings of a venue should be a mapping, got a list",
+    ),
     "feed without pairs": ("feeds:\n- binance: {channels: trades}", "2:3", "names no pairs"),
     "feed of nothing": ("feeds:\n- binance:", "2:3", "names no pairs"),
     "no channels": ("feeds: [{binance: {symbols: A, channels: []}}]", "1:42", "should not be empty"),
@@ -122,7 +131,7 @@ BAD = {
         "is written by feeds[0] already",
     ),
     "templates that collide": (
-        "feeds:\n- binance: {symbols: A, key: 'x:{pair}'}\n- binance: {symbols: A, channels: klines:1m, key: 'x:{pair}'}",
+        "feeds:\n- binance: {symbols: A, key: 'x:{pair}'}\n- binance: {symbols: A, channels: klines:1m, key: x:A}",
         "3:3",
         'the stream "x:A" is written by feeds[0] already',
     ),
@@ -141,8 +150,12 @@ BAD = {
         'no entry has a field "quantity"',
     ),
     "sink that is a list": ("consumers: {x: {read: trades, write: [[bus]]}}", "1:39", "should be a sink's name"),
-    "two sinks in one": ("consumers: {x: {read: t:*, write: [{bus: {}, jsonl: {}}]}}", "1:36", "should be a sink's name"),
-    "sink with text": ("consumers: {x: {read: t:*, write: [{jsonl: x}]}}", "1:36", "should be a mapping, got \"x\""),
+    "two sinks in one": (
+        "consumers: {x: {read: t:*, write: [{bus: {}, jsonl: {}}]}}",
+        "1:36",
+        "should be a sink's name",
+    ),
+    "sink with text": ("consumers: {x: {read: t:*, write: [{jsonl: x}]}}", "1:36", 'should be a mapping, got "x"'),
 }
 
 
@@ -170,7 +183,9 @@ def test_the_table_is_as_long_as_promised() -> None:
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "bad.yaml"
-    path.write_text("feeds:\n  - binanse: {symbols: [A/B, C], channels: [trade]}\nbus:\n  maxlan: 1\n  raw_json: no\nbus: {}\n")
+    path.write_text(
+        "feeds:\n  - binanse: {symbols: [A/B, C], channels: [trade]}\nbus:\n  maxlan: 1\n  raw_json: no\nbus: {}\n"
+    )
     places = [line.removeprefix(f"{path}:").split(": ")[:2] for line in told(path).splitlines()]
     assert places == [
         ["2:5", "feeds[0].binanse"],

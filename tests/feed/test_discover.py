@@ -293,6 +293,14 @@ async def test_a_longer_or_shorter_list_is_better_than_none(find) -> None:
     assert len((await find(Asked(top=50, fallback_pairs=[]), offline=True)).pairs) == 5
 
 
+async def test_a_list_of_another_length_stands_in_for_a_damaged_one(find, tmp_path: Path) -> None:
+    await find(Asked(top=5))
+    (tmp_path / "discovery" / "binance-USDT-3.json").write_text("{")
+    found = await find(Asked(top=3), offline=True)
+    assert found.source.startswith("last good list")
+    assert "binance-USDT-3.json cannot be read" in found.warnings[0]
+
+
 async def test_lists_of_another_quote_are_not_mixed_up(find) -> None:
     await find()
     found = await find(Asked(quote="EUR"), offline=True)

@@ -190,9 +190,9 @@ async def test_too_many_connects_are_refused():
 
 
 async def test_pings_come_and_their_pong_keeps_the_connection():
-    async with open_exchange(ping_s=0.02, pong_s=0.2, rate=5.0) as exchange:
+    async with open_exchange(ping_s=0.05, pong_s=0.3, rate=5.0) as exchange:
         _, reader, writer = await raw_client(exchange, "/ws")
-        for _ in range(4):
+        for _ in range(10):
             head, length = await reader.readexactly(2)
             payload = await reader.readexactly(length)
             assert head == 0x89 and payload.isdigit()

@@ -108,6 +108,18 @@ def test_aggregates_cover_every_trade_once(market, pair):
         expected = made.last_id + 1
 
 
+def test_an_order_eats_its_way_through_prices_in_its_own_direction(market, pair):
+    first = market.first_aggregate_id(pair)
+    made = list(market.aggregates(pair, first, first + 1_000))
+    steps = [
+        (two.price_e8 - one.price_e8) * (-1 if two.buyer_is_maker else 1)
+        for one, two in itertools.pairwise(made)
+        if one.time_us == two.time_us
+    ]
+    assert len(steps) > 300
+    assert set(steps) == {listing(pair).tick_e8}
+
+
 def test_last_aggregate_id_agrees_with_the_newest_trade(market, pair):
     at_us = OPENED_US + HOUR_US
     newest = market.last_aggregate_id(pair, at_us)

@@ -167,3 +167,19 @@ async def test_a_cancelled_recorder_keeps_what_came(tmp_path: Path) -> None:
         await task
 
     assert recorded(tmp_path) == [(START, b"{}")]
+
+
+async def test_closing_while_a_flush_still_waits_for_its_thread_loses_nothing(tmp_path: Path) -> None:
+    clock, gate = TickingClock(), threading.Event()
+    tape = FrameTape(tmp_path, "binance-0", clock=clock)
+    await tape.__aenter__()
+    await until(lambda: clock.asked)
+    tape._thread.submit(gate.wait)
+    tape.write(START, b'{"n":0}')
+    clock.tick()
+    await until(lambda: not tape._waiting)
+    closing = asyncio.ensure_future(tape.__aexit__(None, None, None))
+    await until(lambda: tape._flusher.done())
+    gate.set()
+    await closing
+    assert recorded(tmp_path) == [(START, b'{"n":0}')]
