@@ -3,7 +3,7 @@
 from typing import Any
 
 from fakeredis import TcpFakeServer
-from fakeredis._clients._tcp_server import TCPFakeRequestHandler
+from fakeredis._clients._tcp_server import TCPFakeRequestHandler, _get_exception_prefix
 from fakeredis._helpers import SimpleError
 from redis.exceptions import ResponseError
 
@@ -19,7 +19,7 @@ class _Connection(TCPFakeRequestHandler):
             try:
                 return read(*arguments, **options)
             except ResponseError as error:
-                return _with_code(str(error))
+                return _with_code(error)
 
         self.current_client.read_response = reply  # type: ignore[method-assign]
 
@@ -32,5 +32,6 @@ class VolatileServer(TcpFakeServer):
         self.RequestHandlerClass = _Connection
 
 
-def _with_code(text: str) -> SimpleError:
-    return SimpleError(text if text.partition(" ")[0].isupper() else f"ERR {text}")
+def _with_code(error: ResponseError) -> SimpleError:
+    text = str(error)
+    return SimpleError(text if text.partition(" ")[0].isupper() else f"{_get_exception_prefix(error)} {text}")

@@ -37,7 +37,7 @@ class Look(msgspec.Struct, frozen=True):
 async def stats(
     call: Call,
     streams: Annotated[
-        list[str] | None, typer.Argument(metavar="[STREAM...]", help="Only these: 'trades:*', BTCUSDT. [default: all]")
+        list[str] | None, typer.Argument(metavar="STREAM", help="Only these: 'trades:*', BTCUSDT. All unless said.")
     ] = None,
     watch: Annotated[
         str | None, typer.Option("-w", "--watch", metavar="DURATION", help="Look again every so often: 2s.")

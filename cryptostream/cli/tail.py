@@ -25,10 +25,10 @@ async def tail(
     call: Call,
     streams: Annotated[
         list[str],
-        typer.Argument(metavar="STREAM...", help="trades:BTCUSDT, 'trades:*', or BTCUSDT: every stream of the pair."),
+        typer.Argument(metavar="STREAM", help="trades:BTCUSDT, 'trades:*', or BTCUSDT: every stream of the pair."),
     ],
     last: Annotated[
-        int | None, typer.Option("-n", "--last", min=0, help="Start with the last N entries. [default: 10]")
+        int | None, typer.Option("-n", "--last", min=0, help="Start with the last N entries; 10 unless said.")
     ] = None,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Go on with what comes.")] = True,
     count: Annotated[int | None, typer.Option(min=1, help="Stop after N entries.")] = None,

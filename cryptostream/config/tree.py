@@ -80,7 +80,7 @@ def merge(below: Node, above: Node) -> Node:
         return below if above.value is None and isinstance(below.value, dict) else above
     if not isinstance(below.value, dict):
         return above if below.value is None or isinstance(below.value, list) else below
-    values = {**above.value, **below.value}
+    values = {**below.value, **above.value}
     for name in below.value.keys() & above.value.keys():
         values[name] = merge(below.value[name], above.value[name])
     return Node(values, above.origin, {**below.keys, **above.keys})
