@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -35,23 +35,40 @@ def _redact(_logger: Any, _method: str, facts: MutableMapping[str, Any]) -> Muta
     return facts
 
 
+class _Stderr:
+    """Whatever sys.stderr is at the moment of writing: a live status line puts itself in its place."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+def _without_room(_logger: Any, _method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    facts.pop("room", None)  # a person reads it in the event's name
+    return facts
+
+
 def configure(*, verbosity: int = 0, log_format: str = "auto") -> None:
     """Send logs to stderr. `verbosity`: -1 errors, 0 facts, 1 everything. `log_format`: auto, console or json."""
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
-    last: Any = (
-        structlog.processors.JSONRenderer(ensure_ascii=False)
+    shape: list[Any] = (
+        [
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ]
         if as_json
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=28)
+        else [
+            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=True),
+            _without_room,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0, pad_level=False),
+        ]
     )
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _redact,
-            last,
-        ],
+        processors=[structlog.processors.add_log_level, _redact, *shape],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[max(-1, min(1, verbosity))]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Stderr())),
         cache_logger_on_first_use=False,
     )
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from stamina.instrumentation import RetryDetails, set_on_retry_hooks
+
 from cryptostream import logs, registry
 from cryptostream.bus import admin
 from cryptostream.bus.connect import Bus, connect
@@ -63,7 +65,12 @@ def venue(config: Config, name: str) -> Venue:
 
 def rest(venue: Venue) -> Rest:
     """A REST client that keeps to the venue's budget; an async context manager."""
+    set_on_retry_hooks([_tell_retry])
     return Rest(SystemClock(), weight_per_minute=venue.weight_per_minute, weight_header=venue.weight_header)
+
+
+def _tell_retry(details: RetryDetails) -> None:
+    _log.info("rest.retrying", why=str(details.caused_by), delay_s=round(details.wait_for, 2))
 
 
 def bus(config: Config) -> Any:

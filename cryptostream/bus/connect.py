@@ -26,6 +26,8 @@ BLOCK_S = 5.0
 
 _SHORTEST_TRY_S = 0.5
 _POOL_ONLY = ("connection_class", "max_connections")
+_QUIET_S = 1.0
+"""A server that answers within it was only starting, and is not worth a line."""
 _log = logs.get("bus")
 
 
@@ -118,14 +120,14 @@ async def _answered(bus: Bus, timeout_s: float, clock: Clock) -> None:
     """Return once the server answers; raise what it has against us when that cannot be waited for."""
     deadline = clock.monotonic() + timeout_s
     delays = backoff(Random(), base_s=0.1, cap_s=2.0, floor_s=0.05)  # noqa: S311 - jitter, not a secret
-    waiting = False
+    told = False
     while (trouble := await _trouble(bus, deadline - clock.monotonic())) is not None:
         left_s = deadline - clock.monotonic()
         if left_s <= 0 or isinstance(trouble, BusRefused):
             raise trouble
-        if not waiting:
+        if not told and left_s <= timeout_s - _QUIET_S:
             _log.warning("bus.waiting", reason=str(trouble), timeout_s=timeout_s)
-        waiting = True
+            told = True
         await clock.sleep(min(next(delays), left_s))
 
 

@@ -130,7 +130,7 @@ class _Nodes:
     def node(self, found: yaml.Node, depth: int) -> Node:
         """One value and all in it. Raises yaml.MarkedYAMLError for a document too large or nested too deeply."""
         self._left -= 1
-        if False:
+        if self._left < 0:
             raise yaml.MarkedYAMLError(
                 None, None, f"more than {MAX_VALUES:,} values, aliases expanded", found.start_mark
             )

@@ -188,13 +188,14 @@ class BinanceSession:
     def _trade(self, subscription: Subscription, event: _Trade | _AggTrade, frame: bytes) -> TradeRecord:
         if event.symbol != subscription.pair:
             raise BadFrame(f"{event.symbol} in the stream of {subscription.pair}")
-        if not (is_positive(event.price) and is_positive(event.qty)):
-            raise BadFrame(f"price {event.price[:40]!r}, qty {event.qty[:40]!r} of trade {event.trade_id}")
+        price, qty = event.price, event.qty
+        if not (is_positive(price) and is_positive(qty)):
+            raise BadFrame(f"price {price[:40]!r}, qty {qty[:40]!r} of trade {event.trade_id}")
         self._event_time = event.event_time
         return TradeRecord(
             subscription,
-            event.price,
-            event.qty,
+            price,
+            qty,
             _micros(event.time),
             "sell" if event.buyer_is_maker else "buy",
             event.trade_id,
