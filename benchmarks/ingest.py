@@ -86,5 +86,10 @@ def _conclude(report: Report, runs: dict[str, list[dict[str, float]]]) -> None:
             row["of cryptofeed's CPU"] = f"{cpu[name] / cpu[_PEER]:.1%}"
             row["target"] = f"<= {_TARGETS[name]:.0%}" if name in _TARGETS else ""
             if name in _TARGETS:
-                report.at_most(f"{name}: CPU per trade of cryptofeed's, %", 100 * cpu[name] / cpu[_PEER], 100 * _TARGETS[name], " %")
+                report.at_most(
+                    f"{name}: CPU per trade of cryptofeed's, %",
+                    100 * cpu[name] / cpu[_PEER],
+                    100 * _TARGETS[name],
+                    " %",
+                )
         report.rows.append(row)

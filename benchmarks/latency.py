@@ -39,7 +39,9 @@ def measure(*, quick: bool, rounds: int) -> Report:
                 flags += ["--time-unit", "microsecond", "--maxlen", "10000"]
                 with Child("-m", "benchmarks.ours", *flags, env={"SSL_CERT_FILE": str(crt)}) as subject:
                     runs[name].append(_run(subject, exchange, redis, seconds))
-                say(f"latency {number + 1}/{min(rounds, 3)} {name}: p50 {runs[name][-1]['p50']:.2f} ms, p99 {runs[name][-1]['p99']:.2f} ms")
+                say(
+                    f"latency {number + 1}/{min(rounds, 3)} {name}: p50 {runs[name][-1]['p50']:.2f} ms, p99 {runs[name][-1]['p99']:.2f} ms"
+                )
     _conclude(report, runs)
     return report
 
@@ -59,7 +61,11 @@ def _run(subject: Child, exchange: Child, redis: Redis, seconds: float) -> dict[
         seen = reader.ask("tell")
     exchange.ask("hang up")
     used = after["cpu_s"] - before["cpu_s"]
-    return seen | {"late": sent["late_p99_ms"], "us": used / (after["published"] - before["published"]) * 1e6, "rate": sent["sent"] / sent["seconds"]}
+    return seen | {
+        "late": sent["late_p99_ms"],
+        "us": used / (after["published"] - before["published"]) * 1e6,
+        "rate": sent["sent"] / sent["seconds"],
+    }
 
 
 def _conclude(report: Report, runs: dict[str, list[dict[str, Any]]]) -> None:
@@ -72,4 +78,6 @@ def _conclude(report: Report, runs: dict[str, list[dict[str, Any]]]) -> None:
     for name, row in zip(runs, report.rows, strict=True):
         report.at_most(f"{name}: p50, ms", row["p50"], 1)
         report.at_most(f"{name}: p99, ms", row["p99"], 5)
-    report.notes.append("sent late: how far behind its own timetable the exchange was; above a millisecond, too busy a machine")
+    report.notes.append(
+        "sent late: how far behind its own timetable the exchange was; above a millisecond, too busy a machine"
+    )

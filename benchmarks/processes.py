@@ -115,7 +115,18 @@ def redis_server() -> Iterator[Redis]:
     if program is None:
         raise Unavailable("no redis-server on PATH")
     port = free_port()
-    arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--loglevel", "warning"]
+    arguments = [
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+        "--loglevel",
+        "warning",
+    ]
     process = subprocess.Popen([program, *arguments], stdout=subprocess.DEVNULL)
     try:
         server = Redis(port)

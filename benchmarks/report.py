@@ -84,7 +84,9 @@ def show(report: Report) -> None:
         table.add_row(*(_text(row.get(name)) for name in columns))
     console.print(table)
     for check in report.checks:
-        console.print(f"  {'met ' if check.met else 'MISSED'}  {check.what}: {_text(check.value)} (target {check.bound})")
+        console.print(
+            f"  {'met ' if check.met else 'MISSED'}  {check.what}: {_text(check.value)} (target {check.bound})"
+        )
     for note in report.notes:
         console.print(f"  note: {note}")
     console.print()

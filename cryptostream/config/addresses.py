@@ -25,9 +25,9 @@ def masked_url(url: str) -> str:
     >>> masked_url("redis://user:p/w@d@host:6379/0"), masked_url("unix:///run/r.sock?password=x")
     ('redis://***@host:6379/0', 'unix:///run/r.sock?password=***')
     """
-    scheme, separator, rest = mask(url).rpartition("://") if "://" not in url else mask(url).partition("://")
-    _, userinfo, address = rest.rpartition("@")
-    return f"{scheme}{separator}{'***@' if userinfo else ''}{address}"
+    scheme, separator, rest = mask(url).partition("://")
+    _, at, address = rest.rpartition("@")
+    return f"{scheme}{separator}{'***@' if at else ''}{address}"
 
 
 def _bus_url(value: Any) -> Any:

@@ -109,8 +109,8 @@ def _mark(line: int, column: int) -> yaml.Mark:
 
 def _words(error: yaml.MarkedYAMLError) -> str:
     """PyYAML's two half sentences as one line, without the words of the file: an unquoted secret may be among them."""
-    problem = _QUOTED.sub("", error.problem or "cannot be read").replace("'<stream end>'", "the end of the file")
-    return f"not YAML: {problem}" + (f" ({error.context})" if error.context else "")
+    words = (error.problem or "cannot be read") + (f" ({error.context})" if error.context else "")
+    return "not YAML: " + _QUOTED.sub("", words).replace("'<stream end>'", "the end of the file")
 
 
 def _place(before: str) -> tuple[int, int]:

@@ -10,8 +10,9 @@ from pydantic import Secret, SecretStr, ValidationError
 
 from cryptostream.bus.keys import DEFAULT_VENUE
 from cryptostream.config import env as environment
-from cryptostream.config import files, tree
+from cryptostream.config import tree
 from cryptostream.config.feeds import Discover
+from cryptostream.config.files import read
 from cryptostream.config.problems import problems as located
 from cryptostream.config.schema import Config, data_home
 from cryptostream.config.settings import is_secret
@@ -83,7 +84,7 @@ def _written(
 ) -> Node:
     layers = [
         tree.node({"data_dir": data_home(env)}, DEFAULT),
-        *(files.read(path, found) for path in paths),
+        *(read(path, found) for path in paths),
         environment.plain_layer(env, found),
         environment.prefixed_layer(env, found),
         *(_set(text, found) for text in sets),

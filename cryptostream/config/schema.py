@@ -44,11 +44,18 @@ def _check_name(text: str) -> str:
     return text
 
 
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise wrong("lies in a home folder and there is none; set CRYPTOSTREAM_DATA_DIR") from None
+
+
 Name = Annotated[str, AfterValidator(_check_name)]
 Coin = Annotated[str, AfterValidator(lambda text: told(check_symbol, text))]
 Stream = Annotated[str, AfterValidator(_check_stream)]
 Venue = Annotated[str, AfterValidator(check_venue)]
-Folder = Annotated[Path, AfterValidator(Path.expanduser)]
+Folder = Annotated[Path, AfterValidator(_expanded)]
 
 
 class BusConfig(Section):
@@ -159,6 +166,7 @@ class Config(Section):
     consumers: dict[Name, ConsumerConfig] = Field({})
     data_dir: Folder = Field(
         default_factory=lambda: data_home(os.environ),
+        validate_default=True,
         description="Where the embedded bus and the last good lists live; XDG's data home unless set.",
     )
 
@@ -180,4 +188,4 @@ class Config(Section):
 def data_home(env: Mapping[str, str]) -> Path:
     """The folder for what has to be there the next time, where nobody names one: XDG's, with our name."""
     base = Path(env.get("XDG_DATA_HOME") or "")
-    return (base if base.is_absolute() else Path.home() / ".local" / "share") / "cryptostream"
+    return (base if base.is_absolute() else Path("~/.local/share")) / "cryptostream"

@@ -193,6 +193,15 @@ def test_an_unknown_variable_that_is_empty_is_not_set() -> None:
     assert env(CRYPTOSTREAM_NONSENSE="").config.feeds == []
 
 
+def test_no_home_is_no_matter_where_the_folder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home(path: str) -> str:
+        return path
+
+    monkeypatch.setattr("os.path.expanduser", no_home)
+    assert mistakes(env={}) == ["default: data_dir: lies in a home folder and there is none; set CRYPTOSTREAM_DATA_DIR"]
+    assert env(CRYPTOSTREAM_DATA_DIR="/data").config.data_dir == Path("/data")
+
+
 def test_a_key_is_not_taken_from_the_command_line() -> None:
     line = mistakes(sets=["discovery.api_key=CANARY"])[0]
     assert line.startswith("--set discovery.api_key: a secret on the command line can be read by every process")

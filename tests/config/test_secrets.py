@@ -77,6 +77,7 @@ def test_what_may_be_revealed_is_whole(loaded: Loaded) -> None:
         f"discovery: {{api_key: [{CANARY}]}}",
         f"discovery: {{api_key: !{CANARY} x}}",
         f"discovery: {{api_key: *{CANARY}}}",
+        f"discovery: {{api_key: &{CANARY} x, pro_api_key: &{CANARY} y}}",
         f"discovery: {{api_keys: {CANARY}}}",
         f"discovery: {{url: 'https://u:{CANARY}@host'}}",
         f"discovery: {{url: 'https://host?key={CANARY}'}}",
