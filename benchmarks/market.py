@@ -1,4 +1,4 @@
-"""The market that every benchmark plays: pairs, and Binance's combined `aggTrade` frames. Seeded, no socket, no clock."""
+"""The market that every benchmark plays, seeded: pairs, and Binance's combined `aggTrade` frames."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -46,10 +46,10 @@ class Ticks:
 
 
 def text_frame(payload: bytes) -> bytes:
-    """An unmasked text frame, as servers send them.
+    r"""An unmasked text frame, as servers send them.
 
     >>> text_frame(b"{}")
-    b'\\x81\\x02{}'
+    b'\x81\x02{}'
     """
     size = len(payload)
     return (bytes((0x81, size)) if size < _LONG else b"\x81\x7e" + size.to_bytes(2, "big")) + payload

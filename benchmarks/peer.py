@@ -14,7 +14,7 @@ _BUILD_S = 600.0
 
 
 def python() -> Path:
-    """The interpreter of cryptofeed's venv; makes the venv if it is missing. Raises Unavailable if it cannot be built."""
+    """The interpreter of cryptofeed's venv, made if it is missing. Raises Unavailable if it cannot be built."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     venv = cache / "cryptostream-bench" / f"cryptofeed-{VERSION}-py{sys.version_info.major}{sys.version_info.minor}"
     ready = venv / "built"

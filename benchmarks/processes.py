@@ -150,9 +150,9 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     if which("openssl") is None:
         raise Unavailable("no openssl on PATH to make a self-signed certificate")
     crt, key = folder / "server.crt", folder / "server.key"
-    made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1".split()
-    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-out", str(crt), "-keyout", str(key)]
-    run(["openssl", *made, *names])
+    made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    run(["openssl", *made, *names, "-out", str(crt), "-keyout", str(key)])
     return crt, key
 
 
@@ -168,10 +168,15 @@ def run(command: Sequence[str], timeout_s: float = 60.0) -> str:
 
 
 def _await_answer(server: Redis) -> None:
-    for _ in range(200):
-        try:
-            server.client.ping()
-            return
-        except redis.ConnectionError:
-            time.sleep(0.02)
-    raise RuntimeError("redis-server did not answer in 4 s")
+    deadline = time.monotonic() + 5
+    while not _answers(server):
+        if time.monotonic() > deadline:
+            raise RuntimeError("redis-server did not answer in 5 s")
+        time.sleep(0.02)
+
+
+def _answers(server: Redis) -> bool:
+    try:
+        return bool(server.client.ping())
+    except redis.ConnectionError:
+        return False

@@ -7,13 +7,14 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from redis.asyncio import Redis
 
 from benchmarks.market import pairs
 from benchmarks.meter import cost, tell
 from benchmarks.ours import loop_factory
-from benchmarks.publish import BATCH, PAIRS
+from benchmarks.publish import BATCH, HANDED, PAIRS
 from cryptostream import logs
 from cryptostream.bus.connect import connect
 from cryptostream.bus.publish import Publisher
@@ -34,12 +35,12 @@ async def serve(url: str, way: str) -> None:
         client = Redis.from_url(url)
         write = {"ours": publisher.write, "pipeline": _pipeline(client), "xadd": _one_by_one(client)}[way]
         for line in sys.stdin:
-            tell(await _rate(write, _trades(int(line), ids)))
+            tell(await _rate(write, _trades(int(line), ids), HANDED if way == "ours" else BATCH))
         await client.aclose()
 
 
-async def _rate(write: Write, trades: Sequence[TradeRecord]) -> dict[str, float]:
-    batches = [trades[start : start + BATCH] for start in range(0, len(trades), BATCH)]
+async def _rate(write: Write, trades: Sequence[TradeRecord], size: int) -> dict[str, float]:
+    batches = [trades[start : start + size] for start in range(0, len(trades), size)]
     before, started = cost()["cpu_s"], time.perf_counter()
     for batch in batches:
         await write(batch)
@@ -67,7 +68,7 @@ def _pipeline(client: Redis) -> Write:
     async def write(trades: Sequence[TradeRecord]) -> None:
         async with client.pipeline(transaction=False) as pipe:
             for trade in trades:
-                pipe.xadd(f"pipe:{trade.subscription.pair}", codec.fields(trade), maxlen=10_000)
+                pipe.xadd(f"pipe:{trade.subscription.pair}", _fields(trade), maxlen=10_000)
             await pipe.execute()
 
     return write
@@ -76,9 +77,13 @@ def _pipeline(client: Redis) -> Write:
 def _one_by_one(client: Redis) -> Write:
     async def write(trades: Sequence[TradeRecord]) -> None:
         for trade in trades:
-            await client.xadd(f"each:{trade.subscription.pair}", codec.fields(trade), maxlen=10_000)
+            await client.xadd(f"each:{trade.subscription.pair}", _fields(trade), maxlen=10_000)
 
     return write
+
+
+def _fields(trade: TradeRecord) -> dict[Any, Any]:
+    return dict(codec.fields(trade))
 
 
 def main() -> None:

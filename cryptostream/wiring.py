@@ -11,7 +11,8 @@ from typing import Any, cast
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from cryptostream import logs, registry
-from cryptostream.bus import admin
+from cryptostream.bus import admin, history
+from cryptostream.bus.ask import heed_cancellation
 from cryptostream.bus.connect import Bus, connect
 from cryptostream.bus.consume import Group
 from cryptostream.bus.keys import stream_key
@@ -25,7 +26,7 @@ from cryptostream.feed.discover import discover
 from cryptostream.feed.rest import Rest
 from cryptostream.feed.source import Feed
 from cryptostream.feed.transport import transport
-from cryptostream.model.instrument import Channel, Instrument, Subscription
+from cryptostream.model.instrument import Channel, Instrument, Interval, Subscription, Wanted
 from cryptostream.model.ports import Sink, Transform
 from cryptostream.registry import did_you_mean
 from cryptostream.tape.frames import FrameTape
@@ -84,13 +85,18 @@ def bus(config: Config) -> Any:
 
 
 def keys(config: Config, prefix: str = "") -> KeyOf:
-    """What each subscription's stream is called: the contract's name, or its feed's own template."""
-    templates = {
-        (feed.venue, wanted.channel, wanted.interval): feed.key for feed in config.feeds for wanted in feed.channels
-    }
+    """What each subscription's stream is called: the contract's name, or the template of the feed that asks for it.
 
-    def key_of(wanted: Subscription) -> str:
-        return prefix + stream_key(wanted, templates.get((wanted.exchange, wanted.channel, wanted.interval)))
+    A pair that no feed names belongs to the feed that discovers pairs.
+    """
+    asked = [(feed, wanted) for feed in config.feeds for wanted in feed.channels]
+    named = {(feed.venue, wanted, pair): feed.key for feed, wanted in asked for pair in feed.symbols}
+    discovered = {(feed.venue, wanted): feed.key for feed, wanted in asked if feed.discover}
+
+    def key_of(one: Subscription) -> str:
+        wanted = Wanted(one.channel, one.interval)
+        template = named.get((one.exchange, wanted, one.pair), discovered.get((one.exchange, wanted)))
+        return prefix + stream_key(one, template)
 
     return key_of
 
@@ -217,6 +223,7 @@ class Counting:
         """Write every few seconds until cancelled."""
         while True:
             await self.write()
+            heed_cancellation()
             await self._clock.sleep(COUNTERS_EVERY_S)
 
     async def write(self) -> None:
@@ -252,10 +259,15 @@ def consumer(config: Config, name: str, on: Bus) -> Pipeline:
 def _patterns(read: str) -> list[str]:
     """Streams as a consumer names them: a channel is all its pairs, a pair all its channels, else a key or a glob.
 
-    >>> _patterns("trades"), _patterns("trades:BTC*"), _patterns("BTCUSDT")
-    (['trades:*'], ['trades:BTC*'], ['*:BTCUSDT', '*:BTCUSDT:*'])
+    >>> _patterns("trades"), _patterns("klines:1m"), _patterns("BTCUSDT")
+    (['trades:*'], ['klines:*:1m'], ['*:BTCUSDT', '*:BTCUSDT:*'])
+    >>> _patterns("trades:BTC*"), _patterns("trades:BTCUSDT")
+    (['trades:BTC*'], ['trades:BTCUSDT'])
     """
-    if ":" in read or "*" in read:
+    channel, _, rest = read.partition(":")
+    if channel == Channel.KLINES and rest in set(Interval):
+        return [f"{channel}:*:{rest}"]
+    if rest or history.is_glob(read):
         return [read]
     return [f"{read}:*"] if read in set(Channel) else [f"*:{read}", f"*:{read}:*"]
 

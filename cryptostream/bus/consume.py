@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 
 from cryptostream import logs
 from cryptostream.bus import history
-from cryptostream.bus.ask import asking
+from cryptostream.bus.ask import asking, heed_cancellation
 from cryptostream.bus.connect import Bus
 from cryptostream.bus.outage import Outage
 from cryptostream.errors import BusUnavailable
@@ -45,6 +45,7 @@ class Group(Source):
         outage = Outage(self._clock)
         look_at = self._clock.monotonic()
         while not self._stopped:
+            heed_cancellation()
             try:
                 if not self._places or self._clock.monotonic() >= look_at:
                     await self._discover()

@@ -11,9 +11,12 @@ from cryptostream.bus.resp import bulk
 from cryptostream.model import codec
 from cryptostream.model.events import Entry, GapRecord, KlineRecord, Record, TradeRecord
 from cryptostream.model.instrument import Subscription
+from cryptostream.model.text import MAX_DIGITS
 
 _TRADE_FIELDS = 7
 _DEAD_LETTERS_KEPT = 1000
+# Text of a number's length is half of what packing it costs. Venues let nothing longer through.
+_SIZES = [f"${size}\r\n" for size in range(MAX_DIGITS + 1)]
 _SIDES = {side: f"{bulk('side')}{bulk(side)}" for side in ("buy", "sell")}
 
 
@@ -49,10 +52,10 @@ class Stream:
         entry_id = f"{ms}-{trade_id}"
         price, qty, raw = record.price, record.qty, record.raw_json
         entry = (
-            f"{self._trade_raw if raw else self._trade}${len(entry_id)}\r\n{entry_id}\r\n"
-            f"{self._constants}${len(price)}\r\n{price}\r\n$3\r\nqty\r\n${len(qty)}\r\n{qty}\r\n"
+            f"{self._trade_raw if raw else self._trade}{_SIZES[len(entry_id)]}{entry_id}\r\n"
+            f"{self._constants}{_SIZES[len(price)]}{price}\r\n$3\r\nqty\r\n{_SIZES[len(qty)]}{qty}\r\n"
             f"$2\r\nts\r\n$26\r\n{codec.iso(record.ts)}\r\n{_SIDES[record.side]}"
-            f"$8\r\ntrade_id\r\n${len(trade_id)}\r\n{trade_id}\r\n"
+            f"$8\r\ntrade_id\r\n{_SIZES[len(trade_id)]}{trade_id}\r\n"
         )
         return f"{entry}$8\r\nraw_json\r\n{bulk(raw)}" if raw else entry
 

@@ -88,9 +88,7 @@ def command(name: str, group: typer.Typer = app, **options: Any) -> Callable[[Ca
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         own = list(inspect.signature(function).parameters.values())[1:]
         shared = [
-            inspect.Parameter(
-                key, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS.get(key), annotation=annotation
-            )
+            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS.get(key), annotation=annotation)
             for key, annotation in _COMMON.items()
         ]
 

@@ -26,8 +26,8 @@ _CHANGES = ("change", "pair", "place", "was")
 @command("discover")
 async def discover(
     call: Call,
-    top: Annotated[int | None, typer.Option(min=1, max=2000, help="How many pairs. [default: 200]")] = None,
-    quote: Annotated[str | None, typer.Option(help="What they are traded against. [default: USDT]")] = None,
+    top: Annotated[int | None, typer.Option(min=1, max=2000, help="How many pairs; 200 unless configured.")] = None,
+    quote: Annotated[str | None, typer.Option(help="What they are traded against; USDT unless configured.")] = None,
     exchange: Annotated[str, typer.Option(help="Where they trade.")] = "binance",
     save: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a configuration that ingests the list (YAML).")

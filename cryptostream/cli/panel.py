@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cryptostream.bus import history
+from cryptostream.bus.ask import asking, heed_cancellation
 from cryptostream.bus.connect import Bus
 from cryptostream.cli import render
 from cryptostream.cli.status import line
@@ -41,6 +42,7 @@ class Panel:
             while True:
                 await self._clock.sleep(_EVERY_S)
                 live.update(await self._painted(), refresh=True)
+                heed_cancellation()
 
     async def _lines(self) -> None:
         while True:
@@ -79,7 +81,8 @@ class Panel:
 
     async def _rate(self, key: str) -> float:
         """Entries a second since the last repaint, from what Redis counted."""
-        added = int((await self._bus.command.xinfo_stream(key)).get("entries-added", 0))
+        with asking(self._bus, key):
+            added = int((await self._bus.command.xinfo_stream(key)).get("entries-added", 0))
         before, self._added[key] = self._added.get(key, added), added
         return (added - before) / _EVERY_S
 
@@ -94,7 +97,7 @@ def spark(values: list[float]) -> str:
     """A line of bars, lowest to highest.
 
     >>> spark([1.0, 2.0, 3.0]), spark([5.0, 5.0])
-    ('▁▄█', '▁▁')
+    ('▁▅█', '▁▁')
     """
     low, high = min(values), max(values)
     top = len(_BARS) - 1

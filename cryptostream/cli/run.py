@@ -9,8 +9,8 @@ import typer
 
 from cryptostream.cli import render
 from cryptostream.cli.command import Call, command
-from cryptostream.cli.times import seconds
 from cryptostream.errors import UsageError
+from cryptostream.model.duration import seconds
 
 if TYPE_CHECKING:
     from cryptostream.config import Config

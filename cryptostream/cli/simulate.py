@@ -11,6 +11,7 @@ import typer
 from cryptostream.cli import render
 from cryptostream.cli.command import Call, command
 from cryptostream.errors import UsageError
+from cryptostream.model.duration import seconds
 
 if TYPE_CHECKING:
     from cryptostream.sim.exchange import LocalExchange
@@ -47,7 +48,6 @@ async def simulate(
     GET /sim/faults?inject=drop@5s, GET /sim/faults?clear=all.
     """
     from cryptostream.sim.exchange import LocalExchange
-    from cryptostream.sim.faults import seconds
 
     if faults:
         return _list_faults()

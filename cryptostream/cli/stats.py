@@ -11,6 +11,7 @@ from cryptostream.cli import render, times
 from cryptostream.cli.command import Call, command
 from cryptostream.cli.render import Output
 from cryptostream.errors import BusUnavailable, UsageError
+from cryptostream.model.duration import seconds
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -61,7 +62,7 @@ async def stats(
 
 
 def _interval(watch: str) -> float:
-    every_s = times.seconds(watch)
+    every_s = seconds(watch)
     if every_s < _SHORTEST_WATCH_S:
         raise UsageError(f"--watch {watch} is too often", hint=f"at least {_SHORTEST_WATCH_S:g}s")
     return every_s

@@ -1,28 +1,12 @@
-"""Times and durations as people type them: `2024-11-14T17:30:00Z`, `1731605400000`, `-15m`; `30s`, `1h30m`."""
+"""Times as people type them: `2024-11-14T17:30:00Z`, `1731605400000`, `-15m`."""
 
-import re
 from datetime import UTC, datetime
 
 from cryptostream.errors import UsageError
+from cryptostream.model.duration import seconds
 
-_PART = r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)"
-_DURATION = re.compile(rf"(?:{_PART})+", re.ASCII)
-_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 LATEST_MS = 253_402_300_799_999
 """The last millisecond of the year 9999."""
-
-
-def seconds(text: str) -> float:
-    """Read a duration.
-
-    >>> seconds("30s"), seconds("1h30m"), seconds("250ms")
-    (30.0, 5400.0, 0.25)
-
-    Raises UsageError.
-    """
-    if not _DURATION.fullmatch(text):
-        raise UsageError(f'not a duration: "{text}"', hint="a number and its unit, as in 500ms, 30s, 15m, 2h, 1d")
-    return float(sum(float(number) * _UNIT_S[unit] for number, unit in re.findall(_PART, text)))
 
 
 def moment(text: str, now_ns: int) -> int:

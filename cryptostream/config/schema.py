@@ -143,7 +143,7 @@ class ConsumerConfig(Section):
     )
     where: str | None = Field(None, description='A filter: `qty*price > 1e5 and side == "buy"`.')
     write: Annotated[list[Sink], BeforeValidator(listed)] = Field(
-        min_length=1, description="Sinks: `bus`, `console`, `jsonl: {path: FILE}`."
+        min_length=1, description="Sinks: `console`, `jsonl: {path: FILE}`."
     )
 
     @field_validator("where")

@@ -9,8 +9,8 @@ from cryptostream.config.addresses import masked_url
 from cryptostream.config.words import got, unknown, wrong
 from cryptostream.registry import names
 
-BUILT_IN_SINKS = ("bus", "console", "jsonl")
-"""The sinks that need no package: the bus, the terminal, a file of JSON lines."""
+BUILT_IN_SINKS = ("console", "jsonl")
+"""The sinks that need no package: the terminal, a file of JSON lines."""
 
 _SECRET_NAME = re.compile(r"key|token|secret|password|passphrase|signature|credential", re.IGNORECASE)
 

@@ -99,7 +99,7 @@ def channel_of(stream: str, entry: Mapping[str, str]) -> str:
     'trades'
     """
     if "open_time" in entry:
-        return Channel.KLINES
+        return Channel.KLINES.value
     if "trade_id" in entry:
-        return Channel.TRADES
+        return Channel.TRADES.value
     return stream.partition(":")[0]

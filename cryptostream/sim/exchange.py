@@ -201,6 +201,7 @@ class LocalExchange:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._running is not None  # noqa: S101  # set on the way in
+        self._front.closing = True
         self._running.cancel()
         with suppress(asyncio.CancelledError):
             await self._running

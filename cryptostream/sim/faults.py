@@ -18,27 +18,12 @@ from typing import Any, Literal
 from zlib import crc32
 
 from cryptostream.errors import UsageError
+from cryptostream.model.duration import seconds
 from cryptostream.registry import did_you_mean
 
 Sort = Literal["strike", "flaw", "state"]
 
-_DURATION_TEXT = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, None: 1.0}
 _SPEC = re.compile(r"(?P<kind>[a-z_]+)(?::(?P<chance>[\d.]+%?))?(?:@(?P<start>[\w.]+))?(?P<rest>(?:,[^,]+)*)")
-
-
-def seconds(text: str) -> float:
-    """A duration as people write it, in seconds.
-
-    >>> seconds("1.5s"), seconds("250ms"), seconds("24h"), seconds("3")
-    (1.5, 0.25, 86400.0, 3.0)
-
-    Raises UsageError for anything else.
-    """
-    found = _DURATION_TEXT.fullmatch(text.strip())
-    if not found:
-        raise UsageError(f'not a duration: "{text}"', hint="write 500ms, 30s, 5m, 24h")
-    return float(found[1]) * _SECONDS[found[2]]
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from cryptostream.sim.rest import Rest
 
 API, COINGECKO, CONTROL = "/api/v3/", "/coingecko/api/v3/", "/sim/"
 _KEPT = 10_000
+_STEP_S = 0.1
 _HTML = b"<html><head><title>502 Bad Gateway</title></head><body><center>cloud</center></body></html>"
 
 
@@ -43,6 +44,8 @@ class Front:
         self, rest: Rest, coingecko: CoinGecko, faults: Faults, *, clock: Clock, stats: Callable[[], dict[str, Any]]
     ) -> None:
         self._rest, self._coingecko, self._faults, self._clock, self._stats = rest, coingecko, faults, clock, stats
+        self.closing = False
+        """The exchange is about to end: nobody waits any more."""
         self.log: deque[Asking] = deque(maxlen=_KEPT)
 
     async def answer(self, request: Request) -> Response | None:
@@ -68,10 +71,16 @@ class Front:
     async def _faulty(self, path: str) -> Answer | None:
         slow = self._faults.state("slow", path=path)
         if slow:
-            await self._clock.sleep(slow.duration_s("by"))
+            await self._wait(slow.duration_s("by"))
         kind = "coingecko" if path.startswith(COINGECKO) else "rest"
         fault = self._faults.state(kind, path=path)
         return spoiled(fault) if fault else None
+
+    async def _wait(self, delay_s: float) -> None:
+        """Sleep in short steps, so that a slow answer does not hold up the end of the exchange."""
+        ends_s = self._clock.monotonic() + delay_s
+        while not self.closing and (left_s := ends_s - self._clock.monotonic()) > 0:
+            await self._clock.sleep(min(left_s, _STEP_S))
 
     def _control(self, what: str, query: str) -> Answer:
         if what == "kinds":

@@ -46,9 +46,6 @@ class Notice(msgspec.Struct, frozen=True):
 class Session(Protocol):
     """One conversation with a venue: bytes in, records out; no socket, no clock."""
 
-    subscriptions: Sequence[Subscription]
-    event_time: int
-    """Time of the newest event, microseconds since the epoch; 0 before the first."""
     notices: list[Notice]
     """What happened beside the data; whoever reads it empties it."""
     ignored: int
@@ -56,6 +53,13 @@ class Session(Protocol):
 
     @property
     def url(self) -> str: ...
+
+    @property
+    def subscriptions(self) -> Sequence[Subscription]: ...
+
+    @property
+    def event_time(self) -> int:
+        """Time of the newest event, microseconds since the epoch; 0 before the first."""
 
     def hello(self) -> list[str]:
         """The control messages that open the conversation, in order; forgets what an earlier socket was asked."""

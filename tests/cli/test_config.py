@@ -20,7 +20,7 @@ bus: {{url: 'redis://:{SECRET}@host:1', maxlen: 5}}
 feeds:
   - binance: {{symbols: [A, B], channels: klines:1m}}
 consumers:
-  c: {{read: trades, write: [bus, {{jsonl: {{path: "x y", tries: [{{a: 1}}]}}}}]}}
+  c: {{read: trades, write: [console, {{jsonl: {{path: "x y", tries: [{{a: 1}}]}}}}]}}
 discovery: {{api_key: {SECRET}, exclude: ["NO", 'it"s']}}
 """
 
@@ -69,7 +69,7 @@ class TestShow:
         assert (code, err) == (0, "")
         assert shown["bus"]["url"] == "redis://***@host:1"
         assert shown["feeds"][0]["binance"]["channels"] == ["klines:1m"]
-        assert shown["consumers"]["c"]["write"] == ["bus", {"jsonl": {"path": "x y", "tries": [{"a": 1}]}}]
+        assert shown["consumers"]["c"]["write"] == ["console", {"jsonl": {"path": "x y", "tries": [{"a": 1}]}}]
 
     def test_sources_tell_where_each_value_comes_from(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("STREAM_MAXLEN", "9")
@@ -87,7 +87,7 @@ class TestShow:
     def test_sources_are_comments_in_yaml(self) -> None:
         out = on_a_terminal(sources=True)
         assert "  maxlen: 5                             # cryptostream.yaml:1:47\n" in out
-        assert "      - bus                             # cryptostream.yaml:5:29\n" in out
+        assert "      - console                         # cryptostream.yaml:5:29\n" in out
         assert yaml.safe_load(out) == json.loads(run("show")[1])
 
     def test_yaml_on_a_pipe_is_what_one_asks_for(self) -> None:

@@ -94,7 +94,7 @@ def test_a_file_that_is_named_stands_for_the_one_beside_us() -> None:
 def test_each_leaf_knows_where_it_was_written() -> None:
     written(
         "cryptostream.yaml",
-        "feeds:\n  - binance: {symbols: [A, B], key: 'x:{pair}'}\nconsumers:\n  c: {read: trades, write: [bus]}\n",
+        "feeds:\n  - binance: {symbols: [A, B], key: 'x:{pair}'}\nconsumers:\n  c: {read: trades, write: [console]}\n",
     )
     loaded = load(env={"REDIS_URL": "redis://x"}, sets=["feed.transport=picows"], flags={"discovery.top": 5})
     places = {
@@ -268,7 +268,7 @@ def test_what_is_shown_loads_again() -> None:
     written(
         "cryptostream.yaml",
         "feeds: [{binance: {symbols: 'A,B', channels: 'trades,klines:1M', key: '{channel}{interval}:{pair}'}}]\n"
-        "consumers: {c: {read: 'A,trades:*', where: qty > 1, write: [bus, {jsonl: {path: x}}]}}\n"
+        "consumers: {c: {read: 'A,trades:*', where: qty > 1, write: [console, {jsonl: {path: x}}]}}\n"
         "discovery: {refresh: 90s, api_key: abc}\nfeed: {max_frame: 1KiB}",
     )
     first = load()

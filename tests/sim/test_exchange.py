@@ -190,21 +190,21 @@ async def test_too_many_connects_are_refused():
 
 
 async def test_pings_come_and_their_pong_keeps_the_connection():
-    async with open_exchange(ping_s=0.21, pong_s=0.6, rate=5.0) as exchange:
-        async with raw_client(exchange, "/ws") as (reader, writer):
-            for _ in range(4):
-                head, length = await reader.readexactly(2)
-                payload = await reader.readexactly(length)
-                assert head == 0x89 and payload.isdigit()
-                writer.write(pong(payload))
-            assert exchange.connections == 1
+    slow = open_exchange(ping_s=0.21, pong_s=0.6, rate=5.0)
+    async with slow as exchange, raw_client(exchange, "/ws") as (reader, writer):
+        for _ in range(4):
+            head, length = await reader.readexactly(2)
+            payload = await reader.readexactly(length)
+            assert head == 0x89 and payload.isdigit()
+            writer.write(pong(payload))
+        assert exchange.connections == 1
 
 
 async def test_without_a_pong_the_connection_is_closed():
-    async with open_exchange(ping_s=0.02, pong_s=0.1, rate=5.0) as exchange:
-        async with raw_client(exchange, "/ws") as (reader, writer):
-            writer.write(pong(b"an unsolicited pong does not help"))
-            await reader.readuntil(struct.pack("!BBH", 0x88, 14, 1008) + b"Pong timeout")
+    strict = open_exchange(ping_s=0.02, pong_s=0.1, rate=5.0)
+    async with strict as exchange, raw_client(exchange, "/ws") as (reader, writer):
+        writer.write(pong(b"an unsolicited pong does not help"))
+        await reader.readuntil(struct.pack("!BBH", 0x88, 14, 1008) + b"Pong timeout")
 
 
 async def test_a_connection_lives_for_a_day_of_the_exchanges_time():
@@ -442,6 +442,16 @@ async def test_slow_rest_waits_and_control_does_not():
         assert (await get(exchange, "/sim/stats")).status_code == 200
         assert (await get(exchange, "/api/v3/ping")).status_code == 200
         assert clock.monotonic() - asked_at >= 30
+
+
+async def test_a_slow_answer_does_not_hold_up_the_end():
+    async with asyncio.timeout(10), httpx2.AsyncClient(trust_env=False) as client:
+        async with open_exchange() as exchange:
+            exchange.faults.inject("slow,by=1h")
+            asked = asyncio.create_task(client.get(exchange.rest_url + "/api/v3/ping", timeout=None))
+            while not exchange.faults.active[0].fired:
+                await asyncio.sleep(0)
+        assert (await asked).status_code == 200
 
 
 async def test_faults_can_be_steered_over_http(exchange):

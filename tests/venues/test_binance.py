@@ -156,7 +156,7 @@ def test_a_broken_frame_is_refused_with_a_reason(frame: bytes) -> None:
 OTHERS = {
     "book ticker": b'{"stream":"btcusdt@bookTicker","data":{"u":1,"s":"BTCUSDT","b":"1","B":"1","a":"2","A":"1"}}',
     "raw book ticker": b'{"u":1,"s":"BTCUSDT","b":"1","B":"1","a":"2","A":"1"}',
-    "depth": b'{"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","E":1,"s":"BTCUSDT","U":1,"u":2,"b":[],"a":[]}}',
+    "depth": b'{"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","E":1,"s":"BTCUSDT","U":1,"u":2,"b":[]}}',
     "snapshot": b'{"lastUpdateId":160,"bids":[["0.0024","10"]],"asks":[]}',
     "new kind": b'{"stream":"btcusdt@newThing","data":{"e":"newThing","x":1}}',
     "raw new kind": b'{"e":"newThing","x":1}',
