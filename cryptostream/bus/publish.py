@@ -7,6 +7,7 @@ settled by looking at what stands there. XADD: https://redis.io/docs/latest/comm
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import groupby
+from operator import attrgetter
 from random import Random
 from types import TracebackType
 from typing import Any, Self
@@ -27,6 +28,7 @@ from cryptostream.model.ports import Clock
 
 _WRITE_ENTRIES = 1000
 _REFUSED = "equal or smaller"
+_subscription = attrgetter("subscription")
 _log = logs.get("bus")
 
 
@@ -83,7 +85,7 @@ class Publisher:
 
     async def _open_streams(self, records: Sequence[Record]) -> None:
         """Learn the top entry of each stream that is new to us: no entry of ours may precede it."""
-        new = list({r.subscription: None for r in records if r.subscription not in self._streams})
+        new = [wanted for wanted in dict.fromkeys(map(_subscription, records)) if wanted not in self._streams]
         if not new:
             return
         opened = [self._stream(wanted) for wanted in new]

@@ -26,7 +26,6 @@ class PublisherStats(msgspec.Struct):
     refused: int = 0
     """Entries that the stream has no place for any more."""
     errors: int = 0
-    dead_letters: int = 0
 
 
 def counters(feed: FeedStats, publisher: PublisherStats, pairs: list[str]) -> dict[str, object]:
@@ -39,7 +38,6 @@ def counters(feed: FeedStats, publisher: PublisherStats, pairs: list[str]) -> di
             "error_rate": publisher.errors / tried if tried else 0.0,
             "duplicates": publisher.duplicates,
             "refused": publisher.refused,
-            "dead_letters": publisher.dead_letters,
         },
         "ingest": {
             "active_connections": feed.active_connections,

@@ -16,21 +16,6 @@ def is_positive(text: str) -> bool:
         return False
 
 
-def are_positive(price: str, qty: str) -> bool:
-    """`is_positive` of both, a fifth cheaper: every trade comes by here.
-
-    >>> [are_positive(*both) for both in (("1.5", "2"), ("1.5", ""), ("1.5", "0.0"), ("1_0", "2"), ("inf", "2"))]
-    [True, False, False, False, False]
-    """
-    both = price + qty
-    if not both.isascii() or not both.replace(".", "").isdigit():
-        return False
-    try:
-        return float(price) > 0 and float(qty) > 0 and len(price) <= MAX_DIGITS and len(qty) <= MAX_DIGITS
-    except ValueError:
-        return False
-
-
 def is_amount(text: str) -> bool:
     """Like `is_positive`, and zero is an amount.
 

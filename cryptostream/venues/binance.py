@@ -18,7 +18,7 @@ from msgspec import Meta, field
 from cryptostream.errors import BadFrame, UsageError
 from cryptostream.model.events import KlineRecord, Micros, Record, TradeRecord
 from cryptostream.model.instrument import Channel, Instrument, Interval, Subscription, check_symbol
-from cryptostream.model.text import are_positive, is_amount, is_positive
+from cryptostream.model.text import is_amount, is_positive
 from cryptostream.venues.base import Limits, Notice, Request
 
 _LIMITS = Limits(
@@ -189,7 +189,7 @@ class BinanceSession:
         if event.symbol != subscription.pair:
             raise BadFrame(f"{event.symbol} in the stream of {subscription.pair}")
         price, qty = event.price, event.qty
-        if not are_positive(price, qty):
+        if not (is_positive(price) and is_positive(qty)):
             raise BadFrame(f"price {price[:40]!r}, qty {qty[:40]!r} of trade {event.trade_id}")
         self._event_time = event.event_time
         return TradeRecord(

@@ -1,13 +1,14 @@
 import asyncio
 import json
 import struct
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import httpx2
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
+from cryptostream.engine.clock import SystemClock
 from cryptostream.errors import Unreachable, UsageError
 from cryptostream.sim.exchange import LocalExchange
 from cryptostream.testing import ManualClock
@@ -231,7 +232,8 @@ async def raw_client(exchange, path):
         yield reader, writer
     finally:
         writer.close()
-        await writer.wait_closed()
+        with suppress(ConnectionResetError):
+            await writer.wait_closed()
 
 
 # What goes wrong on request.
@@ -243,6 +245,13 @@ async def test_drop_ends_the_connection_without_a_close_frame(exchange):
         exchange.faults.inject("drop")
         assert exchange.connections == 0
         assert await closed(wire) == (1006, "")
+
+
+async def test_drop_is_a_reset(exchange):
+    async with raw_client(exchange, "/ws") as (reader, _):
+        exchange.faults.inject("drop")
+        with pytest.raises(ConnectionResetError):
+            await reader.read(-1)
 
 
 async def test_drop_can_be_limited_to_some_connections(exchange):
@@ -450,7 +459,7 @@ async def test_a_slow_answer_does_not_hold_up_the_end():
             exchange.faults.inject("slow,by=1h")
             asked = asyncio.create_task(client.get(exchange.rest_url + "/api/v3/ping", timeout=None))
             while not exchange.faults.active[0].fired:
-                await asyncio.sleep(0)
+                await SystemClock().sleep(0)
         assert (await asked).status_code == 200
 
 

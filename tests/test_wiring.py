@@ -1,0 +1,48 @@
+"""Names in a configuration become objects."""
+
+from pathlib import Path
+
+import pytest
+
+from cryptostream import config, wiring
+from cryptostream.engine.stats import FeedStats
+from cryptostream.errors import ConfigError
+from cryptostream.model.instrument import Channel, Interval, Subscription
+
+
+def loaded(tmp_path: Path, text: str) -> config.Config:
+    path = tmp_path / "it.yaml"
+    path.write_text(text)
+    return config.load([path], sets=(), flags={}, env={}).config
+
+
+def test_a_feeds_template_names_the_streams_of_its_own_pairs(tmp_path: Path) -> None:
+    key_of = wiring.keys(
+        loaded(
+            tmp_path,
+            "feeds:\n"
+            "  - binance: {symbols: [BTCUSDT], key: 'mine:{pair}'}\n"
+            "  - binance: {symbols: [ETHUSDT]}\n"
+            "  - binance: {discover: {top: 5}, channels: ['klines:1m'], key: 'all:{pair}:{interval}'}\n",
+        )
+    )
+    trades = [Subscription("binance", Channel.TRADES, pair) for pair in ("BTCUSDT", "ETHUSDT")]
+    klines = Subscription("binance", Channel.KLINES, "XRPUSDT", Interval.M1)
+    assert [key_of(one) for one in (*trades, klines)] == ["mine:BTCUSDT", "trades:ETHUSDT", "all:XRPUSDT:1m"]
+
+
+def test_a_venue_gets_the_addresses_of_the_configuration(tmp_path: Path) -> None:
+    told = loaded(tmp_path, "venues: {binance: {ws_url: 'ws://127.0.0.1:1'}}\nfeed: {time_unit: microsecond}\n")
+    [session] = wiring.venue(told, "binance").sessions([Subscription("binance", Channel.TRADES, "BTCUSDT")], 50)
+    assert session.url == "ws://127.0.0.1:1/stream?timeUnit=MICROSECOND"
+
+
+def test_an_unknown_venue_is_told_with_the_closest_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="binanse") as caught:
+        wiring.venue(loaded(tmp_path, "{}"), "binanse")
+    assert caught.value.hint == 'did you mean "binance"?'
+
+
+def test_several_feeds_count_as_one_and_the_worst_lag_is_shown() -> None:
+    one, other = FeedStats(active_connections=1, total_messages=5, lag_ms=3.0), FeedStats(total_messages=7, lag_ms=9.0)
+    assert wiring.merged([one, other]) == FeedStats(active_connections=1, total_messages=12, lag_ms=9.0)
