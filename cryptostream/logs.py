@@ -5,8 +5,6 @@ import sys
 from collections.abc import MutableMapping
 from typing import Any, TextIO, cast
 
-import structlog
-
 _SECRET_FIELD = re.compile(r"key|token|secret|password|signature|passphrase", re.IGNORECASE)
 _URL_SECRET = re.compile(r"(\w[\w+.-]*://)[^/\s]*@")
 _QUERY_SECRET = re.compile(r"(?i)([?&][\w.-]*(?:key|token|secret|password|signature)[\w.-]*=)[^&\s\"']+")
@@ -52,6 +50,8 @@ def _without_room(_logger: Any, _method: str, facts: MutableMapping[str, Any]) -
 
 def configure(*, verbosity: int = 0, log_format: str = "auto") -> None:
     """Send logs to stderr. `verbosity`: -1 errors, 0 facts, 1 everything. `log_format`: auto, console or json."""
+    import structlog  # a third of the time that --help takes, so not before somebody logs
+
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     shape: list[Any] = (
         [
@@ -75,4 +75,6 @@ def configure(*, verbosity: int = 0, log_format: str = "auto") -> None:
 
 def get(room: str) -> Any:
     """A logger for one room: `get("feed").info("feed.reconnecting", delay_s=1.2)`."""
+    import structlog
+
     return structlog.get_logger(room=room)
