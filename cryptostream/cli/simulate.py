@@ -66,7 +66,6 @@ async def simulate(
     for spec in fault or []:
         exchange.faults.inject(spec)
     async with exchange:
-        _announce(exchange)
         await _serve(exchange, stops_after_s)
     return None
 
@@ -132,10 +131,11 @@ def _addresses(exchange: "LocalExchange") -> dict[str, Any]:
 
 
 async def _serve(exchange: "LocalExchange", stops_after_s: float | None) -> None:
-    """Until SIGTERM or the end of the time; on a terminal, say each second how it goes."""
+    """Tell the addresses, then go on until SIGTERM or the end of the time; a terminal sees each second how it goes."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
+    _announce(exchange)
     try:
         async with asyncio.timeout(stops_after_s):
             if sys.stderr.isatty():

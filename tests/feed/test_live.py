@@ -102,6 +102,18 @@ async def test_klines_of_several_intervals_arrive(kind: str) -> None:
         await until(lambda: any(isinstance(r, KlineRecord) and r.closed for r in found))
 
 
+async def test_microseconds_are_asked_for_and_kept(kind: str) -> None:
+    async with LocalExchange(pairs=PAIRS, rate=500.0) as exchange:
+        venue = Binance(ws_url=exchange.ws_url, time_unit="microsecond")
+        source = Feed(venue.sessions(TRADES), connect=transport(kind), limits=venue.limits, clock=Hasty())
+        async with reading(source) as found:
+            await until(lambda: len(ids(found)) > 20)
+        for record in found:
+            if isinstance(record, TradeRecord):
+                assert record.ts == exchange.market.trade(record.subscription.pair, record.trade_id).time_us
+        assert any(record.ts % 1000 for record in found)
+
+
 async def test_every_connection_resubscribes_after_its_socket_was_cut(kind: str) -> None:
     async with (
         LocalExchange(pairs=PAIRS, rate=500.0) as exchange,
