@@ -3,6 +3,8 @@
 import argparse
 import importlib
 import json
+import signal
+import sys
 
 from benchmarks.processes import Unavailable
 from benchmarks.report import Report, as_json, machine, show, show_machine
@@ -19,6 +21,7 @@ def main() -> int:
     chosen = parser.parse_args()
     if unknown := set(chosen.names) - set(_ALL):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     facts = machine()
     if chosen.output == "table":
         show_machine(facts)
@@ -29,7 +32,7 @@ def main() -> int:
             show(reports[-1])
     if chosen.output == "json":
         print(json.dumps(as_json(reports, facts), indent=2))
-    return 0
+    return 1 if any(report.failed for report in reports) else 0
 
 
 def _measured(name: str, *, quick: bool, rounds: int) -> Report:
@@ -37,6 +40,8 @@ def _measured(name: str, *, quick: bool, rounds: int) -> Report:
         report: Report = importlib.import_module(f"benchmarks.{name}").measure(quick=quick, rounds=rounds)
     except Unavailable as error:
         return Report(name, "not measured", notes=[str(error)])
+    except RuntimeError as error:
+        return Report(name, "failed", notes=[str(error)], failed=True)
     return report
 
 

@@ -31,9 +31,9 @@ class Peer:
         self._socket = context.wrap_socket(raw, server_side=True)
         self.send = self._socket.sendall
         self._asked = b""
-        path = self._upgrade()
-        if "streams=" not in path:
-            self._acknowledge()
+        self.streams = self._upgrade().partition("streams=")[2].partition(" ")[0].split("/")
+        if self.streams == [""]:
+            self.streams = self._subscribed()
 
     def close(self) -> None:
         self._socket.close()
@@ -49,10 +49,12 @@ class Peer:
         self.send(f"{answer}Sec-WebSocket-Accept: {accept}\r\n\r\n".encode())
         return lines[0]
 
-    def _acknowledge(self) -> None:
+    def _subscribed(self) -> list[str]:
         """Answer the one SUBSCRIBE of a client that does not name its streams in the address."""
-        number = json.loads(self._masked())["id"]
-        self.send(text_frame(json.dumps({"result": None, "id": number}).encode()))
+        asked = json.loads(self._masked())
+        self.send(text_frame(json.dumps({"result": None, "id": asked["id"]}).encode()))
+        streams: list[str] = asked["params"]
+        return streams
 
     def _masked(self) -> bytes:
         size = self._take(2)[1] & 0x7F
@@ -85,10 +87,11 @@ def flood(peer: Peer, frames: memoryview) -> float:
 def pace(peers: list[Peer], names: list[str], rate: float, seconds: float) -> dict[str, float]:
     """Send trades at random moments, `rate` of them a second on average, each stamped with the time of its sending.
 
-    Pairs are spread over the peers in equal blocks, in order. Tells how late the trades were sent.
+    Tells how late the trades were sent.
     """
     ticks, random = Ticks(names), Random(2)
-    per_peer = len(names) // len(peers)
+    senders = {stream: peer.send for peer in peers for stream in peer.streams}
+    send = [senders[f"{name.lower()}@aggTrade"] for name in names]
     late: list[float] = []
     started = due = time.perf_counter()
     while due < started + seconds:
@@ -96,7 +99,7 @@ def pace(peers: list[Peer], names: list[str], rate: float, seconds: float) -> di
         if (early_s := due - time.perf_counter()) > 0:
             time.sleep(early_s)
         pair = random.randrange(len(names))
-        peers[pair // per_peer].send(ticks.frame(pair, time.time_ns() // 1000))
+        send[pair](ticks.frame(pair, time.time_ns() // 1000))
         late.append(time.perf_counter() - due)
     late.sort()
     took = time.perf_counter() - started

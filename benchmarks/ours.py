@@ -11,6 +11,7 @@ from cryptostream.bus.connect import connect
 from cryptostream.bus.publish import Publisher
 from cryptostream.engine.clock import SystemClock
 from cryptostream.engine.pipeline import Pipeline
+from cryptostream.engine.runtime import Runtime
 from cryptostream.feed.source import Feed
 from cryptostream.feed.transport import transport
 from cryptostream.model.instrument import Channel, Subscription
@@ -27,7 +28,7 @@ async def ingest(chosen: argparse.Namespace) -> None:
     async with connect(chosen.redis, data_dir=Path(), clock=clock) as bus:
         sink = Publisher(bus, clock=clock, maxlen=chosen.maxlen)
         listen(lambda _word: {"published": sink.stats.published, "dropped": feed.stats.dropped})
-        await Pipeline("ingest", feed, [sink]).run()
+        await Runtime([Pipeline("ingest", feed, [sink])], clock=clock).run()
 
 
 def main() -> None:

@@ -36,6 +36,8 @@ class Report:
     rows: list[dict[str, Any]] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    failed: bool = False
+    """It did not come to an end. A missed target is a result and no failure."""
 
     def at_most(self, what: str, value: float, bound: float, unit: str = "") -> None:
         """Note a target that the value must not exceed."""
@@ -82,7 +84,7 @@ def show(report: Report) -> None:
         table.add_column(name, justify="left" if place == 0 else "right")
     for row in report.rows:
         table.add_row(*(_text(row.get(name)) for name in columns))
-    console.print(table)
+    console.print(table if report.rows else table.title)
     for check in report.checks:
         console.print(
             f"  {'met ' if check.met else 'MISSED'}  {check.what}: {_text(check.value)} (target {check.bound})"

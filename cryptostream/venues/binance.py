@@ -8,7 +8,7 @@ Sources: binance/binance-spot-api-docs (web-socket-streams.md, rest-api.md). Hou
 * Replies to control messages are never wrapped in `stream`/`data`, and data can arrive before the reply.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Annotated, Any
 
@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta, field
 
 from cryptostream.errors import BadFrame, UsageError
-from cryptostream.model.events import KlineRecord, Micros, Record, TradeRecord
+from cryptostream.model.events import KlineRecord, Micros, Record, Side, TradeRecord
 from cryptostream.model.instrument import Channel, Instrument, Interval, Subscription, check_symbol
 from cryptostream.model.text import is_amount, is_positive
 from cryptostream.venues.base import Limits, Notice, Request
@@ -166,43 +166,29 @@ class BinanceSession:
         subscription = self._by_stream.get(wrapped.stream)
         if subscription is None:
             return self._receive_unknown(wrapped.stream, wrapped.data, frame)
-        return self._records(subscription, wrapped.data, frame)
+        return _RECORDS[type(wrapped.data)](self, subscription, wrapped.data, frame)
 
     @property
     def event_time(self) -> Micros:
         """Time of the newest event, microseconds since the epoch; 0 before the first."""
         return _micros(self._event_time)
 
-    def _records(self, subscription: Subscription, event: _Event, frame: bytes) -> Sequence[Record]:
-        # `type` because isinstance goes through abc wherever a Struct is not of the first class named.
-        if type(event) is _AggTrade or type(event) is _Trade:
-            return (self._trade(subscription, event, frame),)
-        if isinstance(event, _Kline):
-            return (self._kline(subscription, event, frame),)
-        return self._closing()
-
-    def _closing(self) -> Sequence[Record]:
+    def _closing(self, *_: object) -> Sequence[Record]:
         self.notices.append(Notice("closing", "the venue announced a shutdown"))
         return ()
 
-    def _trade(self, subscription: Subscription, event: _Trade | _AggTrade, frame: bytes) -> TradeRecord:
+    def _trade(self, subscription: Subscription, event: _Trade | _AggTrade, frame: bytes) -> Sequence[Record]:
         if event.symbol != subscription.pair:
             raise BadFrame(f"{event.symbol} in the stream of {subscription.pair}")
         price, qty = event.price, event.qty
         if not (is_positive(price) and is_positive(qty)):
             raise BadFrame(f"price {price[:40]!r}, qty {qty[:40]!r} of trade {event.trade_id}")
         self._event_time = event.event_time
-        return TradeRecord(
-            subscription,
-            price,
-            qty,
-            _micros(event.time),
-            "sell" if event.buyer_is_maker else "buy",
-            event.trade_id,
-            self._raw(frame) if self._raw_json else "",
-        )
+        side: Side = "sell" if event.buyer_is_maker else "buy"
+        raw = self._raw(frame) if self._raw_json else ""
+        return (TradeRecord(subscription, price, qty, _micros(event.time), side, event.trade_id, raw),)
 
-    def _kline(self, subscription: Subscription, event: _Kline, frame: bytes) -> KlineRecord:
+    def _kline(self, subscription: Subscription, event: _Kline, frame: bytes) -> Sequence[Record]:
         candle = event.candle
         if candle.symbol != subscription.pair or candle.interval != subscription.interval:
             raise BadFrame(f"{candle.symbol} {candle.interval} in the stream of {subscription}")
@@ -213,7 +199,7 @@ class BinanceSession:
         ):
             raise BadFrame(f"volumes of the kline of {subscription} at {candle.open_time}")
         self._event_time = event.event_time
-        return KlineRecord(
+        record = KlineRecord(
             subscription,
             _millis(candle.open_time),
             _millis(candle.close_time),
@@ -230,6 +216,7 @@ class BinanceSession:
             self.event_time,
             self._raw(frame) if self._raw_json else "",
         )
+        return (record,)
 
     def _raw(self, frame: bytes) -> str:
         try:
@@ -244,7 +231,7 @@ class BinanceSession:
             self.ignored += 1
             return ()
         subscription = self._by_stream[stream] = _subscription(stream, event, self._name)
-        return self._records(subscription, event, frame)
+        return _RECORDS[type(event)](self, subscription, event, frame)
 
     def _receive_bare(self, frame: bytes) -> Sequence[Record]:
         """A frame without a readable envelope: a raw stream's event, a reply, somebody else's event, or garbage."""
@@ -258,7 +245,7 @@ class BinanceSession:
         subscription = self._by_stream.get(stream)
         if subscription is None:
             return self._receive_unknown(stream, event, frame)
-        return self._records(subscription, event, frame)
+        return _RECORDS[type(event)](self, subscription, event, frame)
 
     def _receive_other(self, frame: bytes) -> Sequence[Record]:
         try:
@@ -285,6 +272,15 @@ class BinanceSession:
         number = next(self._ids)
         self._asked[number] = streams
         return _request(method, streams, number)
+
+
+_RECORDS: dict[type[_Event], Callable[..., Sequence[Record]]] = {
+    _Trade: BinanceSession._trade,
+    _AggTrade: BinanceSession._trade,
+    _Kline: BinanceSession._kline,
+    _Shutdown: BinanceSession._closing,
+}
+"""What makes records of each kind of event. A table, since isinstance on a Struct goes through abc."""
 
 
 class Binance:
