@@ -33,10 +33,11 @@ KLINE = (
     b'"q":"697.57925570","V":"0.00656000","Q":"652.79885120","B":"0"}}}'
 )
 BTC = Subscription("binance", Channel.TRADES, "BTCUSDT")
+NOW = 1_795_000_000_000_000_000
 
 
 def session(*wanted: Subscription, raw_json: bool = True) -> BinanceSession:
-    return BinanceSession("ws://x/stream", wanted, raw_json=raw_json)
+    return BinanceSession("ws://x/stream", wanted, name="binance", control_bytes=4096, raw_json=raw_json)
 
 
 def changed(frame: bytes, **data: object) -> bytes:
@@ -50,24 +51,24 @@ def bare(frame: bytes) -> bytes:
 
 
 def test_a_trade_keeps_the_venues_own_text_and_tells_the_aggressor() -> None:
-    [record] = session(BTC).receive(TRADE, 0)
+    [record] = session(BTC).receive(TRADE, NOW)
     assert record == TradeRecord(
         BTC, "61837.63000000", "0.02000000", 1723161255342000, "sell", 3735683259, TRADE.decode()
     )
 
 
 def test_a_buyer_who_is_not_the_maker_bought() -> None:
-    [record] = session(BTC).receive(changed(TRADE, m=False), 0)
+    [record] = session(BTC).receive(changed(TRADE, m=False), NOW)
     assert record.side == "buy"
 
 
 def test_an_aggregate_trade_goes_by_its_own_id() -> None:
-    [record] = session().receive(AGG_TRADE, 0)
+    [record] = session().receive(AGG_TRADE, NOW)
     assert (record.trade_id, record.side, record.subscription.channel) == (15683430, "buy", Channel.AGG_TRADES)
 
 
 def test_a_kline_keeps_every_field() -> None:
-    [record] = session(raw_json=False).receive(KLINE, 0)
+    [record] = session(raw_json=False).receive(KLINE, NOW)
     assert record == KlineRecord(
         Subscription("binance", Channel.KLINES, "BTCUSDT", Interval.S1),
         1733561823000,
@@ -89,28 +90,28 @@ def test_a_kline_keeps_every_field() -> None:
 @pytest.mark.parametrize("frame", [TRADE, AGG_TRADE, KLINE])
 def test_a_raw_stream_says_the_same_as_a_combined_one(frame: bytes) -> None:
     combined, raw = session(raw_json=False), session(raw_json=False)
-    assert combined.receive(frame, 0) == raw.receive(bare(frame), 0)
+    assert combined.receive(frame, NOW) == raw.receive(bare(frame), NOW)
 
 
 def test_microseconds_are_told_by_their_size() -> None:
-    [record] = session(BTC).receive(changed(TRADE, T=1723161255342001, E=1723161255343007), 0)
+    [record] = session(BTC).receive(changed(TRADE, T=1723161255342001, E=1723161255343007), NOW)
     assert record.ts == 1723161255342001
 
 
 def test_microsecond_klines_are_kept_in_milliseconds() -> None:
     message = json.loads(KLINE)
     message["data"]["k"] |= {"t": 1733561823000000, "T": 1733561823999999}
-    [record] = session().receive(json.dumps(message).encode(), 0)
+    [record] = session().receive(json.dumps(message).encode(), NOW)
     assert (record.open_time, record.close_time) == (1733561823000, 1733561823999)
 
 
 def test_unknown_fields_are_passed_over() -> None:
-    assert session(BTC).receive(changed(TRADE, st=1, b=88, a=50, new={"x": [1]}), 0)
+    assert session(BTC).receive(changed(TRADE, st=1, b=88, a=50, new={"x": [1]}), NOW)
 
 
 def test_a_pair_in_another_script_is_a_pair() -> None:
     frame = changed(TRADE, s="币安人生USDT").replace(b"btcusdt@", "币安人生usdt@".encode())
-    [record] = session().receive(frame, 0)
+    [record] = session().receive(frame, NOW)
     assert record.subscription.pair == "币安人生USDT"
 
 
@@ -139,18 +140,33 @@ BROKEN = {
     "time beyond year 9999": changed(TRADE, T=253_402_300_800_000_000),
     "flag is text": changed(TRADE, m="true"),
     "symbol of another stream": changed(TRADE, s="ETHUSDT"),
-    "symbol that is no symbol": changed(TRADE, s="BTC USDT").replace(b"btcusdt@", b"btc usdt@"),
+    "a trade in the stream of klines": TRADE.replace(b"btcusdt@trade", b"btcusdt@kline_1m"),
+    "an aggregate in the stream of trades": AGG_TRADE.replace(b"nknusdt@aggTrade", b"nknusdt@trade"),
+    "a stream that does not exist": TRADE.replace(b"btcusdt@trade", b"btcusdt@trad"),
+    "a trade in a stream of another kind": TRADE.replace(b"btcusdt@trade", b"btcusdt@bookTicker"),
+    "broken and dressed as a reply": b'{"stream":"btcusdt@trade","data":{"e":"trade"},"result":null}',
+    "raw, broken and dressed as an error": b'{"e":"trade","p":1,"code":1}',
+    "from the future": changed(TRADE, T=NOW // 1_000_000 + 86_400_001),
+    "kline from the future": changed(KLINE, E=NOW // 1_000_000 + 86_400_001),
     "kline volume negative": KLINE.replace(b'"v":"0.00701000"', b'"v":"-1"'),
     "kline low missing": KLINE.replace(b'"l":"99512.01000000",', b""),
     "kline of another interval": KLINE.replace(b'"i":"1s"', b'"i":"1m"'),
-    "kline of an unknown interval": KLINE.replace(b"1s", b"7s"),
 }
 
 
 @pytest.mark.parametrize("frame", BROKEN.values(), ids=BROKEN.keys())
-def test_a_broken_frame_is_refused_with_a_reason(frame: bytes) -> None:
+@pytest.mark.parametrize("live", [True, False], ids=["live", "replay"])
+def test_a_broken_frame_is_refused_with_a_reason(frame: bytes, live: bool) -> None:
+    wanted = [Subscription("binance", Channel.TRADES, pair) for pair in ("BTCUSDT", "NKNUSDT")]
+    klines = [Subscription("binance", Channel.KLINES, "BTCUSDT", each) for each in (Interval.S1, Interval.M1)]
     with pytest.raises(BadFrame, match=r"\S"):
-        session().receive(frame, 0)
+        session(*(wanted + klines if live else ())).receive(frame, NOW)
+
+
+def test_a_recorded_stream_has_to_be_one_that_can_be_named() -> None:
+    for frame in (changed(TRADE, s="BTC USDT").replace(b"btcusdt@", b"btc usdt@"), KLINE.replace(b"1s", b"7s")):
+        with pytest.raises(BadFrame):
+            session().receive(frame, NOW)
 
 
 OTHERS = {
@@ -166,12 +182,12 @@ OTHERS = {
 @pytest.mark.parametrize("frame", OTHERS.values(), ids=OTHERS.keys())
 def test_a_frame_of_another_stream_is_counted_and_is_not_bad(frame: bytes) -> None:
     reader = session()
-    assert (list(reader.receive(frame, 0)), reader.ignored) == ([], 1)
+    assert (list(reader.receive(frame, NOW)), reader.ignored) == ([], 1)
 
 
 def test_a_stream_nobody_asked_for_is_not_published() -> None:
     reader = session(Subscription("binance", Channel.TRADES, "ETHUSDT"))
-    assert (list(reader.receive(TRADE, 0)), reader.ignored) == ([], 1)
+    assert (list(reader.receive(TRADE, NOW)), reader.ignored) == ([], 1)
 
 
 def subscriptions(count: int, channel: Channel = Channel.TRADES) -> list[Subscription]:
@@ -196,9 +212,11 @@ def test_every_interval_has_its_stream(interval: Interval) -> None:
 def test_replies_are_matched_by_id_and_errors_name_their_streams() -> None:
     talk = session(*subscriptions(400))
     first, second, third = (json.loads(message) for message in talk.hello())
-    talk.receive(json.dumps({"result": None, "id": first["id"]}).encode(), 0)
-    talk.receive(json.dumps({"code": 2, "msg": "Invalid request: too many parameters", "id": second["id"]}).encode(), 0)
-    talk.receive(json.dumps({"error": {"code": 3, "msg": "nested"}, "id": third["id"]}).encode(), 0)
+    talk.receive(json.dumps({"result": None, "id": first["id"]}).encode(), NOW)
+    talk.receive(
+        json.dumps({"code": 2, "msg": "Invalid request: too many parameters", "id": second["id"]}).encode(), NOW
+    )
+    talk.receive(json.dumps({"error": {"code": 3, "msg": "nested"}, "id": third["id"]}).encode(), NOW)
     assert talk.unanswered() == []
     acknowledged, refused, nested = talk.notices
     assert (acknowledged.kind, acknowledged.streams) == ("acknowledged", tuple(first["params"]))
@@ -210,7 +228,7 @@ def test_a_subscription_without_a_reply_stays_unanswered_until_the_next_hello() 
     talk = session(BTC)
     talk.hello()
     assert talk.unanswered() == ["btcusdt@trade"]
-    talk.receive(b'{"result":null,"id":99}', 0)
+    talk.receive(b'{"result":null,"id":99}', NOW)
     assert talk.unanswered() == ["btcusdt@trade"]
 
 
@@ -223,7 +241,7 @@ def test_a_subscription_without_a_reply_stays_unanswered_until_the_next_hello() 
 )
 def test_an_announced_shutdown_is_heard(frame: bytes) -> None:
     talk = session(BTC)
-    assert list(talk.receive(frame, 0)) == []
+    assert list(talk.receive(frame, NOW)) == []
     assert [notice.kind for notice in talk.notices] == ["closing"]
 
 
@@ -274,7 +292,7 @@ def test_a_real_recording_is_read_to_the_last_digit(
 ) -> None:
     reader = session(raw_json=False)
     lines = gzip.decompress((DATA / f"spot_{name}_20240808.raw.gz").read_bytes()).splitlines()
-    trades = [record for line in lines for record in reader.receive(line.partition(b" ")[2], 0)]
+    trades = [record for line in lines for record in reader.receive(line.partition(b" ")[2], NOW)]
     assert [trade.trade_id for trade in trades] == list(range(first, last + 1))
     assert len(trades) == count
     assert sum(Decimal(trade.qty) for trade in trades) == Decimal(qty)
@@ -294,7 +312,7 @@ def test_quiet_pairs_with_klines_and_aggregates_are_read() -> None:
     kinds = set()
     for line in (DATA / "cryptofeed_BINANCE.ws.1.0.txt").read_bytes().splitlines():
         if line.partition(b": ")[2].startswith(b"{"):
-            kinds |= {record.subscription.channel for record in reader.receive(line.partition(b": ")[2], 0)}
+            kinds |= {record.subscription.channel for record in reader.receive(line.partition(b": ")[2], NOW)}
     assert kinds == {Channel.AGG_TRADES, Channel.KLINES}
 
 
@@ -323,10 +341,10 @@ def test_every_mutated_frame_is_read_ignored_or_counted_as_bad_and_every_good_on
     kept = outcomes = 0
     for number in range(250):
         good = changed(TRADE, t=number)
-        kept += len(reader.receive(good, 0))
+        kept += len(reader.receive(good, NOW))
         before = reader.ignored + len(reader.notices)
         try:
-            records = reader.receive(mutate(random.choice([TRADE, AGG_TRADE, KLINE]), random), 0)
+            records = reader.receive(mutate(random.choice([TRADE, AGG_TRADE, KLINE]), random), NOW)
         except BadFrame:
             outcomes += 1
         else:
