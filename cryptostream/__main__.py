@@ -1,11 +1,41 @@
 """`cryptostream` and `python -m cryptostream` are the same."""
 
+import os
+import sys
+
+_STREAMS = {"stdin": "r", "stdout": "w", "stderr": "w"}
+_INTERRUPTED = 130
+
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line and end the process. What takes time is imported inside: Ctrl-C is quiet there too."""
+    try:
+        _open_what_is_closed()
+        sys.exit(_run())
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+
+
+def _run() -> int:
+    import signal
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # without one, the first process of a container ignores it
+
+    from cryptostream.cli.command import finished
     from cryptostream.cli.main import app
 
-    app()
+    return finished(app)
+
+
+def _open_what_is_closed() -> None:
+    """Put /dev/null where the caller has closed a standard stream (`>&-`): the next file would take its number."""
+    for number, (name, mode) in enumerate(_STREAMS.items()):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - for good
 
 
 if __name__ == "__main__":

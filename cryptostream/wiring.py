@@ -18,10 +18,10 @@ from cryptostream.bus.consume import Group
 from cryptostream.bus.keys import stream_key
 from cryptostream.bus.publish import Publisher
 from cryptostream.config import Config, FeedConfig
-from cryptostream.engine.clock import SystemClock
+from cryptostream.engine.clock import SystemClock, within
 from cryptostream.engine.pipeline import Pipeline
 from cryptostream.engine.stats import FeedStats, PublisherStats, counters
-from cryptostream.errors import BadFrame, BusUnavailable, ConfigError, NotFound, VenueUnavailable
+from cryptostream.errors import BadFrame, BusUnavailable, ConfigError, DataQuality, NotFound, VenueUnavailable
 from cryptostream.feed.discover import discover
 from cryptostream.feed.rest import Rest
 from cryptostream.feed.source import Feed
@@ -101,15 +101,16 @@ def keys(config: Config, prefix: str = "") -> KeyOf:
     return key_of
 
 
-async def plan(config: Config, feed: FeedConfig) -> Plan:
+async def plan(config: Config, feed: FeedConfig, give_up_at: float) -> Plan:
     """Find a feed's pairs, check them against the venue's list, and split them over connections.
 
-    A symbol that the venue does not trade is left out and named; raises NotFound if none is left.
+    Half of the time until `give_up_at` (seconds of the monotonic clock) may be spent on it. A symbol that the venue
+    does not trade is left out and named; raises NotFound if none is left.
     """
     place = venue(config, feed.venue)
     async with rest(place) as client:
         symbols = list(feed.symbols) + await _discovered(config, feed, place, client)
-        known, unknown = await _checked(client, place, list(dict.fromkeys(symbols)))
+        known, unknown = await _checked(client, place, list(dict.fromkeys(symbols)), _left_s(give_up_at) / 2)
     if not known:
         raise NotFound(f"{feed.venue} trades none of what was asked for: {'; '.join(unknown) or 'no symbols'}")
     wanted = [
@@ -128,12 +129,16 @@ async def _discovered(config: Config, feed: FeedConfig, place: Venue, client: Re
     return [ranked.pair for ranked in found.pairs]
 
 
-async def _checked(client: Rest, place: Venue, symbols: Sequence[str]) -> tuple[list[str], list[str]]:
+def _left_s(give_up_at: float) -> float:
+    return max(1.0, give_up_at - SystemClock().monotonic())
+
+
+async def _checked(client: Rest, place: Venue, symbols: Sequence[str], within_s: float) -> tuple[list[str], list[str]]:
     """Symbols the venue trades, and a line on each it does not: it would acknowledge them and stay silent."""
     try:
-        listed = place.instruments(await client.get(place.instruments_request()))
-    except (VenueUnavailable, BadFrame) as error:
-        _log.warning("symbols.unchecked", venue=place.name, why=str(error))
+        listed = place.instruments(await within(SystemClock(), within_s, client.get(place.instruments_request())))
+    except (VenueUnavailable, BadFrame, TimeoutError) as error:
+        _log.warning("symbols.unchecked", venue=place.name, why=str(error) or f"no answer in {within_s:.0f} s")
         return list(symbols), []
     instruments = {instrument.pair: instrument for instrument in listed}
     problems = {symbol: _problem(symbol, instruments) for symbol in symbols}
@@ -160,10 +165,19 @@ class Ingest:
     pairs: Sequence[str]
     trade_streams: Mapping[str, str]
     """The stream that each pair's trades go to."""
+    tapes: Sequence[FrameTape]
 
     def read(self) -> tuple[FeedStats, PublisherStats, int]:
         """The counters of all feeds, of what was published, and how many pairs are followed."""
         return merged([feed.stats for feed in self.feeds]), self.published, len(self.pairs)
+
+    def check(self) -> None:
+        """At the end: raises VenueUnavailable if nobody was ever reached, DataQuality if a tape has holes."""
+        if self.feeds and not any(feed.reached for feed in self.feeds):
+            url = self.feeds[0].connections[0].session.url
+            raise VenueUnavailable(f"no connection to {url} before the end", hint="give it more time")
+        if dropped := sum(tape.dropped for tape in self.tapes):
+            raise DataQuality(f"{dropped} frames are missing from the tape", hint="its disk is slower than the feed")
 
 
 @asynccontextmanager
@@ -172,35 +186,40 @@ async def ingest(
     plans: Sequence[Plan],
     sink_of: Callable[[PublisherStats], Sink],
     *,
+    give_up_at: float,
     record: Path | None = None,
     limit: int | None = None,
 ) -> AsyncIterator[Ingest]:
     """A pipeline for each plan, ready to run; with `record`, every raw frame goes to a tape as well."""
     published = PublisherStats()
     async with AsyncExitStack() as opened:
-        feeds = [await _feed(config, planned, record, opened) for planned in plans]
+        tapes = [await _tapes(planned, record, opened) for planned in plans]
+        feeds = [_feed(config, *each, connect_timeout_s=_left_s(give_up_at)) for each in zip(plans, tapes, strict=True)]
         pipelines = [Pipeline("ingest", feed, [sink_of(published)], limit=limit) for feed in feeds]
         key_of = keys(config)
         wanted = [one for planned in plans for one in planned.subscriptions]
         trades = {one.pair: key_of(one) for one in wanted if one.channel is Channel.TRADES}
-        yield Ingest(feeds, pipelines, published, [pair for planned in plans for pair in planned.pairs], trades)
+        pairs = [pair for planned in plans for pair in planned.pairs]
+        yield Ingest(feeds, pipelines, published, pairs, trades, [tape for some in tapes for tape in some])
 
 
-async def _feed(config: Config, planned: Plan, record: Path | None, opened: AsyncExitStack) -> Feed:
-    clock = SystemClock()
-    tapes: list[FrameTape] = []
-    if record is not None:
-        for number in range(len(planned.sessions)):
-            tape = FrameTape(record, f"{planned.venue.name}-{number}", clock=clock)
-            tapes.append(await opened.enter_async_context(tape))
+async def _tapes(planned: Plan, record: Path | None, opened: AsyncExitStack) -> list[FrameTape]:
+    """A tape for each connection, open; none where nothing is recorded."""
+    if record is None:
+        return []
+    made = [FrameTape(record, f"{planned.venue.name}-{n}", clock=SystemClock()) for n in range(len(planned.sessions))]
+    return [await opened.enter_async_context(tape) for tape in made]
+
+
+def _feed(config: Config, planned: Plan, tapes: Sequence[FrameTape], *, connect_timeout_s: float) -> Feed:
     return Feed(
         planned.sessions,
         connect=transport(config.feed.transport),
         limits=planned.venue.limits,
-        clock=clock,
+        clock=SystemClock(),
         inbox_max=config.feed.inbox_max,
         max_frame=config.feed.max_frame,
-        connect_timeout_s=config.bus.connect_timeout,
+        connect_timeout_s=connect_timeout_s,
         tapes=[tape.write for tape in tapes],
     )
 
@@ -252,7 +271,7 @@ def consumer(config: Config, name: str, on: Bus) -> Pipeline:
     told = config.consumers[name]
     clock = SystemClock()
     patterns = [pattern for read in told.read for pattern in _patterns(read)]
-    source = Group(on, patterns, group=name, consumer=f"{socket.gethostname()}:{os.getpid()}", clock=clock)
+    source = Group(on, patterns, group=name, consumer=socket.gethostname(), clock=clock)
     return Pipeline(name, source, [_sink(name, wanted) for wanted in told.write], transform=_filter(told.where))
 
 

@@ -12,6 +12,7 @@ import yaml
 from typer.main import get_command
 
 from cryptostream.cli.main import app
+from cryptostream.config import load
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
@@ -71,7 +72,20 @@ def test_compose_has_a_durable_redis_an_ingester_and_a_consumer() -> None:
         "yes",
         "noeviction",
     ]
-    assert {"ingest", "tail"} <= own_commands().keys()
+    assert own_commands().keys() == {"ingest", "consumer"}
+
+
+def test_the_consumer_of_compose_is_one_in_the_file_that_it_mounts() -> None:
+    service = COMPOSE["services"]["consumer"]
+    _, _, mounted = service["command"]
+    places = dict(reversed(volume.split(":")[:2]) for volume in service["volumes"])
+    folder = ROOT / places[str(Path(mounted).parent)]
+    config = load([folder / Path(mounted).name]).config
+    (consumer,) = config.consumers.values()
+    assert consumer.read == ["trades", "klines:1m"]
+    [written] = [Path(params["path"]) for sink in consumer.write for params in sink.values()]
+    assert places[str(written.parent)] == "app-data"
+    assert not config.feeds
 
 
 @pytest.mark.parametrize("service", sorted(own_commands()))

@@ -28,7 +28,7 @@ class Group(Source):
     """Entries of every stream that matches one of `patterns`, read as one member of a consumer group.
 
     Groups are made where they are missing, from the stream's beginning; streams that appear later are picked up.
-    Delivery is at least once: what was read and not committed is read again at the next start.
+    Delivery is at least once: what a `consumer` of this name read and did not commit is read again at the next start.
     """
 
     def __init__(self, bus: Bus, patterns: Sequence[str], *, group: str, consumer: str, clock: Clock) -> None:

@@ -65,8 +65,8 @@ class Stream:
             return f"{self._clamped(record.ts)}-{record.trade_id}"
         if isinstance(record, KlineRecord):
             return kline_id(record.ts // 1000, record.close_time, closed=record.closed)
-        if isinstance(record, GapRecord):
-            return f"{self._clamped(record.ts)}-{record.gap_from}"
+        if isinstance(record, GapRecord):  # at the trade before it, which the stream knows better than the record
+            return f"{self.ms or record.ts // 1000}-{record.gap_from}"
         return "*"
 
     def _clamped(self, ts: int) -> int:

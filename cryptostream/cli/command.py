@@ -1,12 +1,16 @@
 """What every command shares: the options of the contract, and errors told in one line with the right exit code."""
 
 import asyncio
+import errno
 import functools
 import inspect
 import os
+import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +30,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+_AGAIN_S = 4.0
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
+
+class LogFormat(StrEnum):
+    """How log lines look: `auto` is for people on a terminal, JSON on a pipe."""
+
+    AUTO = "auto"
+    CONSOLE = "console"
+    JSON = "json"
 
 
 @dataclass(frozen=True)
@@ -76,10 +91,12 @@ _COMMON: dict[str, Any] = {
         int, typer.Option("-v", "--verbose", count=True, help="More log lines.", rich_help_panel="Common")
     ],
     "quiet": Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.", rich_help_panel="Common")],
-    "log_format": Annotated[str, typer.Option("--log-format", help="auto, console or json.", rich_help_panel="Common")],
+    "log_format": Annotated[
+        LogFormat, typer.Option("--log-format", help="How log lines look.", rich_help_panel="Common")
+    ],
     "debug": Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel="Common")],
 }
-_DEFAULTS = {"verbose": 0, "quiet": False, "log_format": "auto", "debug": False}
+_DEFAULTS = {"verbose": 0, "quiet": False, "log_format": LogFormat.AUTO, "debug": False}
 
 
 def command(name: str, group: typer.Typer = app, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -111,7 +128,39 @@ def _finish(result: Any) -> Any:
     if not isinstance(result, Coroutine):
         return result
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(result)
+        return runner.run(_until_sigterm(result))
+
+
+async def _until_sigterm(work: Coroutine[Any, Any, Any]) -> Any:
+    """What the work returns; 0 where SIGTERM came first, which cancels it and lets it close what it has open."""
+    with _cancelled_by_sigterm() as told:
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if not told.is_set():
+                raise
+    return 0
+
+
+@contextmanager
+def _cancelled_by_sigterm() -> Iterator[asyncio.Event]:
+    """Inside, SIGTERM cancels the task and sets the event.
+
+    By `signal` instead of the loop's own handlers: what somebody inside puts over it can give way to it again.
+    """
+    loop, task, told = asyncio.get_running_loop(), asyncio.current_task(), asyncio.Event()
+    assert task is not None  # noqa: S101 - a coroutine runs in a task
+
+    def tell() -> None:
+        told.set()
+        task.cancel()
+        loop.call_later(_AGAIN_S, tell)  # redis-py can forget one: see heed_cancellation in bus/ask.py
+
+    before = signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(tell))
+    try:
+        yield told
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -123,13 +172,24 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
+def finished(program: Callable[[], Any]) -> int:
+    """Run the whole program, write what is left for stdout, and return the exit code."""
+    code = 0
+    try:
+        try:
+            program()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        sys.stdout.flush()
+    except OSError as error:
+        return _explain(error, debug=False) or code
+    return code
+
+
 def with_errors(work: Callable[[], Any], *, debug: bool = False) -> None:
     """Run a command's work and end the process as the contract says. A result that is a number is the exit code."""
     try:
         code = work() or 0
-        sys.stdout.flush()
-    except BrokenPipeError:
-        code = _closed_pipe()
     except KeyboardInterrupt:
         code = 130
     except BaseExceptionGroup as group:
@@ -155,6 +215,10 @@ def _explain(error: BaseException, *, debug: bool) -> int:
     if isinstance(error, CryptostreamError):
         render.error(mask(str(error)), mask(error.hint))
         return error.exit_code
+    if isinstance(error, OSError) and _is_of_stdout(error):
+        _write_nothing_more()
+        render.error(f"cannot write to stdout: {error.strerror}")
+        return 1
     hint = "" if isinstance(error, OSError) else "this is our fault: run it again with --debug and tell us"
     render.error(mask(f"{type(error).__name__}: {error}"), hint)
     return 1
@@ -162,5 +226,15 @@ def _explain(error: BaseException, *, debug: bool) -> int:
 
 def _closed_pipe() -> int:
     """Whoever read us has gone (`| head`): nothing is wrong, and nothing more can be written."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _write_nothing_more()
     return 0
+
+
+def _is_of_stdout(error: OSError) -> bool:
+    """Files tell their own errors with their path, so what is left without one and without room is stdout."""
+    return error.filename is None and error.errno in _NO_ROOM
+
+
+def _write_nothing_more() -> None:
+    """What stdout still holds goes nowhere, for Python would complain about it at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,6 +11,7 @@ import typer
 from cryptostream.cli import render
 from cryptostream.cli.command import Call, command
 from cryptostream.cli.render import Output
+from cryptostream.engine.clock import SystemClock
 from cryptostream.errors import UsageError
 from cryptostream.model.duration import seconds
 
@@ -53,7 +54,8 @@ async def ingest(
         bus__raw_json=False if no_raw else None,
         bus__connect_timeout=connect_timeout,
     )
-    plans = await _plans(config)
+    give_up_at = SystemClock().monotonic() + config.bus.connect_timeout
+    plans = await _plans(config, give_up_at)
     if dry_run:
         render.rows([row for planned in plans for row in _rows(planned)], output)
         return 0
@@ -61,6 +63,7 @@ async def ingest(
         config,
         plans,
         sink,
+        give_up_at=give_up_at,
         duration_s=seconds(duration) if duration else None,
         max_messages=max_messages,
         record=record,
@@ -83,12 +86,12 @@ def _feeds(
     return [{exchange: feed}]
 
 
-async def _plans(config: "Config") -> list["Plan"]:
+async def _plans(config: "Config", give_up_at: float) -> list["Plan"]:
     from cryptostream import wiring
 
     if not config.feeds:
         raise UsageError("nothing to ingest", hint="name pairs: cryptostream ingest --symbols BTCUSDT,ETHUSDT")
-    return [await wiring.plan(config, feed) for feed in config.feeds]
+    return [await wiring.plan(config, feed, give_up_at) for feed in config.feeds]
 
 
 def _rows(planned: "Plan") -> list[dict[str, Any]]:
@@ -109,6 +112,7 @@ async def _run(
     plans: Sequence["Plan"],
     to: To,
     *,
+    give_up_at: float,
     duration_s: float | None,
     max_messages: int | None,
     record: Path | None,
@@ -116,7 +120,6 @@ async def _run(
     from cryptostream import wiring
     from cryptostream.cli.printer import Printer
     from cryptostream.cli.status import Ticker
-    from cryptostream.engine.clock import SystemClock
     from cryptostream.engine.runtime import Companion, Runtime
 
     clock = SystemClock()
@@ -124,11 +127,13 @@ async def _run(
         bus = await opened.enter_async_context(wiring.bus(config)) if to is To.BUS else None
         sink_of = (lambda stats: wiring.publisher(config, bus, stats=stats)) if bus else Printer
         stage = await opened.enter_async_context(
-            wiring.ingest(config, plans, sink_of, record=record, limit=max_messages)
+            wiring.ingest(config, plans, sink_of, give_up_at=give_up_at, record=record, limit=max_messages)
         )
         counting = [wiring.Counting(bus, stage)] if bus else []
         companions: list[Companion] = [*counting, Ticker(clock, stage.read)]
         code = await Runtime(stage.pipelines, clock=clock, companions=companions, duration_s=duration_s).run()
         for last in counting:
             await last.write()
+        if code == 0:
+            stage.check()
         return code

@@ -72,11 +72,14 @@ async def _run(config: "Config", duration_s: float | None, *, panel: bool = Fals
     from cryptostream.engine.runtime import Runtime
 
     clock = SystemClock()
-    plans = [await wiring.plan(config, feed) for feed in config.feeds]
+    give_up_at = clock.monotonic() + config.bus.connect_timeout
+    plans = [await wiring.plan(config, feed, give_up_at) for feed in config.feeds]
     async with AsyncExitStack() as opened:
         bus = await opened.enter_async_context(wiring.bus(config))
         stage = await opened.enter_async_context(
-            wiring.ingest(config, plans, lambda stats: wiring.publisher(config, bus, stats=stats))
+            wiring.ingest(
+                config, plans, lambda stats: wiring.publisher(config, bus, stats=stats), give_up_at=give_up_at
+            )
         )
         consumers = [wiring.consumer(config, name, bus) for name in config.consumers]
         shown = Panel(clock, bus, stage) if panel else Ticker(clock, stage.read)
@@ -84,4 +87,6 @@ async def _run(config: "Config", duration_s: float | None, *, panel: bool = Fals
         pipelines = [*stage.pipelines, *consumers]
         code = await Runtime(pipelines, clock=clock, companions=[shown, counting], duration_s=duration_s).run()
         await counting.write()
+        if code == 0:
+            stage.check()
         return code

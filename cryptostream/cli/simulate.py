@@ -134,6 +134,7 @@ async def _serve(exchange: "LocalExchange", stops_after_s: float | None) -> None
     """Tell the addresses, then go on until SIGTERM or the end of the time; a terminal sees each second how it goes."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    before = signal.getsignal(signal.SIGTERM)
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     _announce(exchange)
     try:
@@ -146,6 +147,7 @@ async def _serve(exchange: "LocalExchange", stops_after_s: float | None) -> None
         pass
     finally:
         loop.remove_signal_handler(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, before)
 
 
 async def _watch(exchange: "LocalExchange", stop: asyncio.Event) -> None:

@@ -60,12 +60,12 @@ async def tail(
     from cryptostream.cli.pipe import ends_with_its_reader
     from cryptostream.engine.clock import SystemClock
 
-    clock, follow = SystemClock(), follow and until is None
+    clock, follow, words = SystemClock(), follow and until is None, _split(*streams)
     window = reading.Window.of(since, until, start, last, clock.now_ns())
-    _check(follow, wait, count, template, output)
+    _check(words, follow, wait, count, template, output)
     keep_of(where, None)  # a mistake in it is told before anything connects
     async with wiring.bus(call.settings()) as bus:
-        found = await reading.find(bus, _split(*streams), wait=wait)
+        found = await reading.find(bus, words, wait=wait)
         known = await reading.fields_of(bus, found.names)
         keep, printed = keep_of(where, known), printer(output, _split(fields or ""), template, known)
         batches = reading.batches(bus, found, window, clock, keep=keep, follow=follow)
@@ -73,7 +73,11 @@ async def tail(
             await printed(first(batches, count))
 
 
-def _check(follow: bool, wait: bool, count: int | None, template: str | None, output: Output) -> None:
+def _check(
+    words: Sequence[str], follow: bool, wait: bool, count: int | None, template: str | None, output: Output
+) -> None:
+    if not words:
+        raise UsageError("names no stream", hint="one as in trades:BTCUSDT, or 'trades:*', or BTCUSDT")
     if wait and not follow:
         raise UsageError("--wait needs to follow", hint="leave out --no-follow and --until")
     if template is not None and output is not Output.AUTO:

@@ -25,6 +25,7 @@ from cryptostream.model.instrument import Channel, Subscription, Wanted
 from cryptostream.registry import names
 
 _PLACEHOLDERS = ("exchange", "channel", "pair", "interval")
+_RESERVED = ("dlq:", "stats:", "events:", "signals:")
 _KEY_TEXT = re.compile(r"[^\s{}*?\[\]\\\x00-\x1f\x7f-\x9f]{1,200}")
 
 
@@ -98,6 +99,8 @@ class FeedConfig(Section):
                 raise wrong(unknown("placeholder", name, _PLACEHOLDERS))
         if not _KEY_TEXT.fullmatch(re.sub(r"\{\w+\}", "x", key)):
             raise wrong("should be text without spaces, control characters, * ? [ ] \\ and single braces")
+        if key.replace("{interval}", "").startswith(_RESERVED):  # a channel without one leaves nothing there
+            raise wrong(f"should not begin with {', '.join(_RESERVED)}: these names have a meaning of their own")
         if "pair" not in used and (info.data.get("discover") or len(info.data.get("symbols", ())) > 1):
             raise wrong("should have {pair} in it, since the feed has more than one pair")
         return key

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable
+from math import inf
 from typing import TypeVar
 
 from cryptostream.model.ports import Clock
@@ -23,7 +24,12 @@ class SystemClock:
 
 
 async def within(clock: Clock, limit_s: float, work: Awaitable[T]) -> T:
-    """Await work for at most `limit_s` of the clock's seconds. Raises TimeoutError and cancels it after that."""
+    """Await work for at most `limit_s` of the clock's seconds, which may be inf.
+
+    Raises TimeoutError and cancels it after that.
+    """
+    if limit_s == inf:
+        return await work
     job, alarm = asyncio.ensure_future(work), asyncio.ensure_future(clock.sleep(limit_s))
     try:
         await asyncio.wait((job, alarm), return_when=asyncio.FIRST_COMPLETED)

@@ -1,6 +1,7 @@
 """Several pipelines in one process, under one TaskGroup: the first signal drains them, the second cuts."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ class Runtime:
 
     async def run(self) -> int:
         """Run to the end and return the exit code: 0 done or drained, 130 interrupted."""
+        _spare_the_collector()
         with self._signals():
             work = asyncio.ensure_future(self._work())
             stopper = asyncio.ensure_future(self._stop_in_time(work))
@@ -97,18 +99,26 @@ class Runtime:
     def _signals(self) -> Iterator[None]:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task
+        before = {number: signal.getsignal(number) for number in _SIGNALS}
         for number in _SIGNALS:
             loop.add_signal_handler(number, partial(self._on_signal, number, task))
         try:
             yield
         finally:
-            for number in _SIGNALS:
+            for number, theirs in before.items():
                 loop.remove_signal_handler(number)
+                signal.signal(number, theirs)
 
     def _exit_code(self) -> int:
         if self._signal is signal.SIGINT:
             return _INTERRUPTED
         return 1 if self._cut else 0
+
+
+def _spare_the_collector() -> None:
+    """What lives now lives to the end, and records hold no cycles: looking for garbage among them is wasted."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 async def _endless(companion: Companion) -> None:

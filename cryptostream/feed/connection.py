@@ -1,6 +1,7 @@
 """One session on one socket, again and again: connect, say hello, hand frames over, notice silence, begin anew."""
 
 import asyncio
+from math import inf
 from random import Random
 from typing import Protocol
 
@@ -39,9 +40,14 @@ class Gate:
 
     async def passed(self) -> None:
         """Wait until another attempt is allowed."""
-        now = self._clock.monotonic()
-        if (delay_s := max(self.budget.take(now), self._not_before - now)) > 0:
-            await self._clock.sleep(delay_s)
+        await self._clock.sleep(self.budget.take(self._clock.monotonic()))
+        while (left_s := self._not_before - self._clock.monotonic()) > 0:  # somebody may be told meanwhile to wait
+            await self._clock.sleep(left_s)
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the start is given up; without end once anybody was connected."""
+        return inf if self.connected else max(0.0, self._give_up_at - self._clock.monotonic())
 
     def shut(self, for_s: float) -> None:
         """Let nobody through for a while: the venue said so."""
@@ -54,7 +60,7 @@ class Gate:
         if isinstance(error, Refused) and error.status == 403:
             hint = "its firewall refuses this address; the venue may not serve this country"
             raise VenueUnavailable(f"{url} answers 403 to the handshake", hint=hint) from error
-        if self._clock.monotonic() >= self._give_up_at:
+        if not self.left_s:
             hint = "check the address and the network: cryptostream doctor"
             raise VenueUnavailable(f"no connection to {url}: {error or type(error).__name__}", hint=hint) from error
 
@@ -98,7 +104,7 @@ class Connection:
         while True:
             await self._gate.passed()
             healthy_s = await self._converse()
-            delay_s = delays.send(healthy_s)
+            delay_s = min(delays.send(healthy_s), self._gate.left_s)
             self._stats.reconnects += 1
             _log.info("feed.reconnecting", url=self.session.url, delay_s=round(delay_s, 2))
             await self._clock.sleep(delay_s)
@@ -106,7 +112,7 @@ class Connection:
     async def _converse(self) -> float:
         """One socket's life; returns how many seconds it lasted."""
         try:
-            socket = await self._connect(self.session.url, self._on_frame, max_frame=self._max_frame)
+            socket = await within(self._clock, self._gate.left_s, self._open())
         except (OSError, Refused) as error:
             self._failed(error)
             return 0.0
@@ -120,6 +126,9 @@ class Connection:
             self._stats.active_connections -= 1
             await socket.close()
         return self._clock.monotonic() - started
+
+    async def _open(self) -> Socket:
+        return await self._connect(self.session.url, self._on_frame, max_frame=self._max_frame)
 
     async def _live(self, socket: Socket) -> None:
         self._leaving.clear()

@@ -62,6 +62,7 @@ class Inbox:
 
 
 def _grown(hole: GapRecord | None, record: TradeRecord) -> GapRecord:
-    first = hole.gap_from if hole else record.trade_id
-    since = hole.ts if hole else record.ts
-    return GapRecord(record.subscription, first, record.trade_id, "inbox full", since)
+    if hole is None:
+        return GapRecord(record.subscription, record.trade_id, record.trade_id, "inbox full", record.ts)
+    first, last = min(hole.gap_from, record.trade_id), max(hole.gap_to, record.trade_id)
+    return GapRecord(record.subscription, first, last, "inbox full", hole.ts)

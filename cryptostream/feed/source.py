@@ -37,13 +37,13 @@ class Feed:
     ) -> None:
         self.inbox = Inbox(inbox_max)
         self._stats = FeedStats()
-        gate = Gate(limits, clock, connect_timeout_s=connect_timeout_s)
+        self._gate = Gate(limits, clock, connect_timeout_s=connect_timeout_s)
         self.connections = [
             Connection(
                 session,
                 connect=connect,
                 limits=limits,
-                gate=gate,
+                gate=self._gate,
                 inbox=self.inbox,
                 stats=self._stats,
                 clock=clock,
@@ -54,6 +54,11 @@ class Feed:
             for session, tape in zip(sessions, tapes or [None] * len(sessions), strict=True)
         ]
         self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def reached(self) -> bool:
+        """Whether any connection was ever made."""
+        return self._gate.connected
 
     @property
     def stats(self) -> FeedStats:

@@ -36,10 +36,17 @@ class _Socket:
         await self._connection.close()
 
 
+class _connect(websockets_connect):  # noqa: N801 - it is called as a function
+    """A connect that stays at the address it was given."""
+
+    def process_redirect(self, exc: Exception) -> Exception:
+        return exc
+
+
 async def connect(url: str, on_frame: OnFrame, *, max_frame: int) -> _Socket:
     """See `transport.Connect`. Frames are handed over while `closed` is awaited."""
     try:
-        connection = await websockets_connect(
+        connection = await _connect(
             url,
             ssl=tls(url),
             additional_headers=HEADERS,
@@ -51,7 +58,6 @@ async def connect(url: str, on_frame: OnFrame, *, max_frame: int) -> _Socket:
             open_timeout=OPEN_TIMEOUT_S,
             close_timeout=1,
             proxy=None,
-            process_exception=lambda error: error,
         )
     except InvalidStatus as error:
         raise Refused(error.response.status_code, error.response.headers) from error

@@ -18,7 +18,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     connects: int
     """Connection attempts per IP within `connects_window_s`."""
     connects_window_s: float
-    idle_s: float = 15.0
+    idle_s: float = 14.0
     """Silence after which we ping."""
     pong_s: float = 5.0
     """Silence after our ping that means a dead socket."""

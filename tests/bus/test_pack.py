@@ -104,6 +104,14 @@ def test_a_gap_stands_where_the_first_missing_trade_would() -> None:
     assert gap.fields | {"kind": "gap", "gap_from": "11", "gap_to": "14", "cause": "drop"} == gap.fields
 
 
+def test_a_gap_stands_at_the_trade_before_it_whenever_it_was_noticed() -> None:
+    entries = Entries()
+    entries(trade(1, T0))
+    gap = entries(GapRecord(BTC, 2, 3, "inbox full", Micros(T0 + 5_000_000)))
+    late = entries(trade(4, T0 + 1_000))
+    assert (gap.entry_id, late.entry_id) == ("1731605400123-2", "1731605400124-4")
+
+
 def test_a_dead_letter_belongs_to_no_pair_and_the_server_numbers_it() -> None:
     entry = Entries()(DeadLetter("wss://x", "not JSON", "<html>", 6, Micros(T0)))
     assert (entry.stream, entry.entry_id) == ("dlq:ingest", "*")

@@ -1,11 +1,21 @@
 """What every command shares: exit codes, errors in one line, interrupts and closed pipes."""
 
+import asyncio
+import errno
+import signal
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from cryptostream import errors
+from cryptostream.cli import command as command_module
 from cryptostream.cli.command import Call, command, with_errors
+from cryptostream.engine.runtime import Runtime
+from cryptostream.testing import ManualClock
 
 
 def ended(work: object) -> int:
@@ -100,3 +110,73 @@ def test_every_command_takes_the_options_of_the_contract() -> None:
     assert [path.name for path in seen[0].config] == ["a.yaml", "b.yaml"]
     assert (seen[0].set, seen[0].redis, seen[0].verbose, seen[0].quiet) == (["a.b=c"], "redis://h", 2, True)
     assert CliRunner().invoke(group, ["other"]).exit_code == 3
+    assert CliRunner().invoke(group, ["look", "x", "--log-format", "nonsense"]).exit_code == 2
+
+
+async def read_for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+async def read_past_a_lost_cancellation() -> None:
+    """As redis-py does before Python 3.12."""
+    with suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("loop", [None, asyncio.new_event_loop], ids=["the fastest loop", "asyncio's own"])
+@pytest.mark.parametrize("reading", [read_for_ever, read_past_a_lost_cancellation])
+def test_sigterm_ends_a_command_in_order_and_is_no_failure(
+    reading: Callable[[], Coroutine[Any, Any, None]], loop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+    monkeypatch.setattr(command_module, "_AGAIN_S", 0.01)
+    if loop is not None:
+        monkeypatch.setattr(command_module, "_loop_factory", lambda: loop)
+
+    async def work() -> int:
+        asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGTERM)
+        try:
+            await reading()
+        finally:
+            closed.append("the bus")
+        return 1
+
+    before = signal.getsignal(signal.SIGTERM)
+    assert ended(lambda: command_module._finish(work())) == 0
+    assert closed == ["the bus"]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_sigterm_while_a_runtime_ends_is_no_failure_either() -> None:
+    async def work() -> int:
+        code = await Runtime([], clock=ManualClock()).run()
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.Event().wait()
+        return code
+
+    assert ended(lambda: command_module._finish(work())) == 0
+
+
+def test_a_cancellation_that_no_signal_asked_for_is_not_taken_for_one() -> None:
+    async def work() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        command_module._finish(work())
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "error: cannot write to stdout: No space left on device"),
+        (OSError(errno.ENOSPC, "No space left on device", "a.jsonl"), "error: OSError: [Errno 28]"),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), "error: ConnectionRefusedError"),
+    ],
+)
+def test_only_a_full_stdout_is_told_as_one(
+    error: OSError, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command_module, "_write_nothing_more", lambda: None)
+    assert ended(failing(error)) == 1
+    assert capsys.readouterr().err.startswith(told)

@@ -192,6 +192,12 @@ def test_wrong_use_is_exit_2_with_the_reason(run: Run, server: redis.Redis, word
     assert "Traceback" not in result.output
 
 
+@pytest.mark.parametrize("word", ["", " , "])
+def test_no_stream_at_all_is_wrong_use(run: Run, word: str) -> None:
+    result = run(word, "--no-follow")
+    assert (result.exit_code, "names no stream" in result.stderr) == (2, True)
+
+
 def test_fields_of_the_streams_themselves_can_be_named(run: Run, server: redis.Redis) -> None:
     put(server, Entry("signals:rsi:BTCUSDT", f"{START_MS}-1", {"strategy": "rsi", "rsi": "71.5"}))
     (row,) = printed(run("signals:*", "--no-follow", "--where", "rsi > 70", "--fields", "rsi,price"))

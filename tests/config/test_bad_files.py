@@ -120,6 +120,19 @@ BAD = {
     "key without pair, found": ("feeds: [{binance: {discover: {}, key: x}}]", "1:39", "should have {pair} in it"),
     "key with a space": ("feeds: [{binance: {symbols: A, key: 'x y'}}]", "1:37", "should be text without spaces"),
     "key with attributes": ("feeds: [{binance: {symbols: A, key: '{pair.x}'}}]", "1:37", 'placeholder "pair.x"'),
+    "key of our own": (
+        "feeds: [{binance: {symbols: A, key: 'stats:{pair}'}}]",
+        "1:37",
+        "should not begin with dlq:, stats:, events:, signals:",
+    ),
+    "key of dead letters": ("feeds: [{binance: {symbols: A, key: 'dlq:{pair}'}}]", "1:37", "should not begin with"),
+    "key of events": ("feeds: [{binance: {symbols: A, key: 'events:{pair}'}}]", "1:37", "should not begin with"),
+    "key of signals": ("feeds: [{binance: {symbols: A, key: 'signals:{pair}'}}]", "1:37", "should not begin with"),
+    "key of our own, in two parts": (
+        "feeds: [{binance: {symbols: A, key: 'd{interval}lq:{pair}'}}]",
+        "1:37",
+        "should not begin with",
+    ),
     "same stream twice": (
         "feeds:\n- binance: {symbols: 'A,B'}\n- binance: {symbols: [B]}",
         "3:3",

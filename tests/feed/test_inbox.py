@@ -51,6 +51,14 @@ async def test_what_does_not_fit_is_counted_and_leaves_one_gap_a_stream() -> Non
     assert inbox.dropped == 4
 
 
+async def test_a_gap_covers_every_id_that_was_dropped_whatever_their_order() -> None:
+    inbox = Inbox(0)
+    inbox.put(trades(5, 3, 8))
+    [gap] = await inbox.take()
+    assert isinstance(gap, GapRecord)
+    assert (gap.gap_from, gap.gap_to, gap.ts) == (3, 8, 5000)
+
+
 async def test_after_a_gap_it_takes_trades_again() -> None:
     inbox = Inbox(1)
     inbox.put(trades(1, 2))

@@ -212,7 +212,7 @@ async def test_a_full_inbox_leaves_a_gap_and_never_stops_the_socket(kind: str) -
 async def test_a_venue_that_asks_for_patience_is_not_tried_again_before(kind: str, status: int) -> None:
     async with LocalExchange(pairs=PAIRS, rate=500.0) as exchange:
         exchange.faults.inject(f"handshake,status={status},retry_after=40,count=1")
-        async with reading(source := feed(exchange, kind)) as found:
+        async with reading(source := feed(exchange, kind, connect_timeout_s=100)) as found:
             await until(lambda: bool(found))
         refused, accepted = exchange.attempts
         assert accepted - refused >= 40 / 20 * 0.9

@@ -315,7 +315,8 @@ async def test_two_real_recordings_merge_into_the_trades_of_both() -> None:
             times.append(received_at)
             return super().receive(frame, received_at)
 
-    played = FramePlayer(find(paths).frames, Noting("", raw_json=False), clock=SystemClock())
+    session = Noting("", name="binance", control_bytes=4096, raw_json=False)
+    played = FramePlayer(find(paths).frames, session, clock=SystemClock())
     records = [record async for batch in played.batches() for record in batch.events]
 
     assert len(records) == 9757 + 6106
