@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis.exceptions as redis_errors
 
-from cryptostream.bus.connect import Bus, connect
+from cryptostream.bus.connect import Bus, connect, translate
 from cryptostream.bus.resp import command
 from cryptostream.engine.clock import SystemClock
 from cryptostream.errors import BusRefused, BusUnavailable, CryptostreamError
@@ -140,6 +140,27 @@ async def test_a_server_that_is_loading_is_waited_for(clock: ManualClock, data_d
             pass
     assert not replies
     assert 0 < clock.monotonic() < 30
+
+
+async def test_a_server_that_takes_no_writes_since_its_disk_is_full_can_be_read(
+    redis_server: Servers, clock: ManualClock, data_dir: Path
+) -> None:
+    server = redis_server("--save", "3600 100000", start=False)
+    gone = server.folder / "gone"
+    gone.mkdir()
+    server._command += ["--dir", str(gone)]
+    server.start()
+    server.call("XADD", "s", "1-1", "a", "1")
+    gone.rmdir()
+    server.call("BGSAVE")
+    while not server.call("PING").startswith(b"-MISCONF"):
+        assert server._pause(0.01)
+    async with connect(server.url, data_dir=data_dir, clock=clock) as bus:
+        assert await bus.command.xlen("s") == 1
+        with pytest.raises(redis_errors.ResponseError) as caught:
+            await bus.command.xadd("s", {"a": "2"})
+    assert isinstance(translate(caught.value, bus.url), BusUnavailable)
+    assert clock.monotonic() == 0
 
 
 REFUSALS = {

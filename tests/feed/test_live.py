@@ -30,7 +30,10 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 class Hasty(SystemClock):
-    """The machine's time, with every wait twenty times shorter."""
+    """The machine's time, twenty times as fast."""
+
+    def monotonic(self) -> float:
+        return super().monotonic() * 20
 
     async def sleep(self, delay_s: float) -> None:
         await super().sleep(delay_s / 20)
