@@ -9,12 +9,12 @@ from typing import Any
 
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection, Connection
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from cryptostream import logs
 from cryptostream.bus.address import COMMAND_TIMEOUT_S, options
 from cryptostream.bus.embedded import embedded
-from cryptostream.bus.translate import translate, translate_reply
+from cryptostream.bus.translate import only_refuses_writes, translate, translate_reply
 from cryptostream.engine.backoff import backoff
 from cryptostream.errors import BusRefused, BusUnavailable
 from cryptostream.model.ports import Clock
@@ -136,8 +136,8 @@ async def _trouble(bus: Bus, left_s: float) -> BusRefused | BusUnavailable | Non
         async with asyncio.timeout(max(left_s, _SHORTEST_TRY_S)):
             await bus.command.ping()
     except (RedisError, OSError) as error:
-        if isinstance(error, ResponseError) and error.status_code == "MISCONF":
-            return None  # its disk is full: it takes no writes, and can be read
+        if only_refuses_writes(error):
+            return None
         trouble = translate(error, bus.url)
         trouble.__cause__ = error
         return trouble

@@ -84,6 +84,11 @@ def translate_reply(reply: hiredis.ReplyError | str, url: str, *, key: str = "")
     return kind(message.format(url=mask(url), text=reason, key=key or "a key"), hint=hint)
 
 
+def only_refuses_writes(error: BaseException) -> bool:
+    """Whether a server that cannot save to disk said so: it answers a PING with MISCONF too, and can still be read."""
+    return any(_reply(cause).startswith("MISCONF ") for cause in _causes(error))
+
+
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """The error and what lies under it: redis-py wraps both sockets' and servers' errors, not always with a cause."""
     while error is not None:

@@ -1,6 +1,7 @@
 """One session on one socket, again and again: connect, say hello, hand frames over, notice silence, begin anew."""
 
 import asyncio
+from collections.abc import Sequence
 from math import inf
 from random import Random
 from typing import Protocol
@@ -12,7 +13,7 @@ from cryptostream.engine.stats import FeedStats
 from cryptostream.errors import BadFrame, CryptostreamError, VenueUnavailable
 from cryptostream.feed.inbox import Inbox
 from cryptostream.feed.transport import Closed, Connect, Refused, Socket
-from cryptostream.model.events import DeadLetter, Micros
+from cryptostream.model.events import DeadLetter, Micros, Record
 from cryptostream.model.ports import Clock
 from cryptostream.venues.base import Limits, Session
 
@@ -128,7 +129,7 @@ class Connection:
         return self._clock.monotonic() - started
 
     async def _open(self) -> Socket:
-        return await self._connect(self.session.url, self._on_frame, max_frame=self._max_frame)
+        return await self._connect(self.session.url, self._on_frames, max_frame=self._max_frame)
 
     async def _live(self, socket: Socket) -> None:
         self._leaving.clear()
@@ -174,19 +175,24 @@ class Connection:
             raise self._failure
         raise Closed(1000, "the venue is about to close")
 
-    def _on_frame(self, frame: bytes) -> None:
-        self._frames += 1
+    def _on_frames(self, frames: Sequence[bytes]) -> None:
+        """Read all frames of one read of the socket: one time, one hand-over to the inbox."""
+        self._frames += len(frames)
         self.received_at = received_at = self._clock.now_ns()
-        try:
-            records = self.session.receive(frame, received_at)
-        except BadFrame as error:
-            records = (self._dead_letter(frame, str(error)),)
-        if self._on_raw is not None:
-            self._keep(received_at, frame, control=not records and bool(self.session.notices))
+        receive, notices = self.session.receive, self.session.notices
+        records: list[Record] = []
+        for frame in frames:
+            try:
+                made = receive(frame, received_at)
+            except BadFrame as error:
+                made = (self._dead_letter(frame, str(error)),)
+            records += made
+            if self._on_raw is not None:
+                self._keep(received_at, frame, control=not made and bool(notices))
+            if notices:
+                self._hear()
         if records:
             self._inbox.put(records)
-        if self.session.notices:
-            self._hear()
 
     def _keep(self, received_at: int, frame: bytes, *, control: bool) -> None:
         """Hand a frame to the tape; one that fails ends the feed rather than record with holes."""

@@ -6,13 +6,13 @@ pings by themselves.
 
 import importlib.util
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from cryptostream import __version__
 from cryptostream.errors import ConfigError
 
-OnFrame = Callable[[bytes], None]
+OnFrames = Callable[[Sequence[bytes]], None]
 OPEN_TIMEOUT_S = 10.0
 HEADERS = {"User-Agent": f"cryptostream/{__version__}"}
 
@@ -52,12 +52,12 @@ class Socket(Protocol):
 
 
 class Connect(Protocol):
-    """Open a websocket whose text and binary frames go to `on_frame`.
+    """Open a websocket whose text and binary frames go to `on_frames`, all of one read together where that is known.
 
     Raises Refused for an HTTP answer, OSError (TimeoutError, ssl.SSLError) for a peer out of reach.
     """
 
-    async def __call__(self, url: str, on_frame: OnFrame, *, max_frame: int) -> Socket: ...
+    async def __call__(self, url: str, on_frames: OnFrames, *, max_frame: int) -> Socket: ...
 
 
 def transport(wanted: str) -> Connect:

@@ -1,6 +1,7 @@
 """The websocket of `picows`: https://picows.readthedocs.io/. It speaks of frames, so fragments are joined here."""
 
 import asyncio
+import logging
 from collections import deque
 
 from picows import (
@@ -14,16 +15,20 @@ from picows import (
     ws_connect,
 )
 
-from cryptostream.feed.transport import HEADERS, OPEN_TIMEOUT_S, Closed, OnFrame, Refused, tls
+from cryptostream.feed.transport import HEADERS, OPEN_TIMEOUT_S, Closed, OnFrames, Refused, tls
 
 _DATA = (WSMsgType.TEXT, WSMsgType.BINARY)
+_UNHEARD = logging.getLogger("cryptostream.picows")  # what it says there, `Closed` says to our own log
+_UNHEARD.addHandler(logging.NullHandler())
+_UNHEARD.propagate = False
 
 
 class _Socket(WSListener):
-    def __init__(self, on_frame: OnFrame, max_frame: int) -> None:
+    def __init__(self, on_frames: OnFrames, max_frame: int) -> None:
         super().__init__()
         self.abandoned = False
-        self._on_frame = on_frame
+        self._on_frames = on_frames
+        self._read: list[bytes] = []
         self._max_frame = max_frame
         self._joined: bytearray | None = None
         self._pongs: deque[asyncio.Future[None]] = deque()
@@ -34,19 +39,18 @@ class _Socket(WSListener):
             self._hang_up()
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        kind = frame.msg_type
         if transport.is_close_frame_sent:
             return  # the library reads on, even the body of a frame it found too big
-        if kind in _DATA and frame.fin and self._joined is None:
-            self._on_frame(frame.get_payload_as_bytes())
-        elif kind == WSMsgType.CLOSE:
-            self._hang_up()
-        elif kind == WSMsgType.PONG:
-            self._ponged()
-        elif kind != WSMsgType.PING:  # pings are answered by the library
-            self._join(frame)
+        if frame.msg_type in _DATA and frame.fin and self._joined is None:
+            self._read.append(frame.get_payload_as_bytes())
+        else:
+            self._hand_over()  # what came before is whole, whatever this is
+            self._other(frame)
+        if frame.last_in_buffer:
+            self._hand_over()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002
+        self._hand_over()
         for pong in self._pongs:
             if not pong.done():
                 pong.set_exception(self._ending())
@@ -74,6 +78,20 @@ class _Socket(WSListener):
         self._hang_up()
         await asyncio.gather(self._transport.wait_disconnected(), return_exceptions=True)
 
+    def _hand_over(self) -> None:
+        if self._read:
+            frames, self._read = self._read, []
+            self._on_frames(frames)
+
+    def _other(self, frame: WSFrame) -> None:
+        kind = frame.msg_type
+        if kind == WSMsgType.CLOSE:
+            self._hang_up()
+        elif kind == WSMsgType.PONG:
+            self._ponged()
+        elif kind != WSMsgType.PING:  # pings are answered by the library
+            self._join(frame)
+
     def _join(self, frame: WSFrame) -> None:
         """RFC 6455, section 5.4. The library closes with the code of what is raised here."""
         if (frame.msg_type == WSMsgType.CONTINUATION) != (self._joined is not None):
@@ -84,7 +102,7 @@ class _Socket(WSListener):
             raise WSProtocolError(WSCloseCode.MESSAGE_TOO_BIG, "message too big")
         if frame.fin:
             self._joined = None
-            self._on_frame(bytes(whole))
+            self._read.append(bytes(whole))
 
     def _ponged(self) -> None:
         while self._pongs:
@@ -112,9 +130,9 @@ class _Socket(WSListener):
         return Closed(code or 1005, seen.reason or "")
 
 
-async def connect(url: str, on_frame: OnFrame, *, max_frame: int) -> _Socket:
+async def connect(url: str, on_frames: OnFrames, *, max_frame: int) -> _Socket:
     """See `transport.Connect`. Frames are handed over as soon as they arrive."""
-    socket = _Socket(on_frame, max_frame)
+    socket = _Socket(on_frames, max_frame)
     try:
         async with asyncio.timeout(OPEN_TIMEOUT_S):
             await _open(url, socket, max_frame)
@@ -137,6 +155,7 @@ async def _open(url: str, socket: _Socket, max_frame: int) -> None:
             max_frame_size=max_frame,
             extra_headers=HEADERS,
             max_redirects=0,
+            logger_name=_UNHEARD,
         )
     except asyncio.CancelledError:
         socket.abandoned = True

@@ -4,13 +4,13 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as websockets_connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from cryptostream.feed.transport import HEADERS, OPEN_TIMEOUT_S, Closed, OnFrame, Refused, tls
+from cryptostream.feed.transport import HEADERS, OPEN_TIMEOUT_S, Closed, OnFrames, Refused, tls
 
 
 class _Socket:
-    def __init__(self, connection: ClientConnection, on_frame: OnFrame) -> None:
+    def __init__(self, connection: ClientConnection, on_frames: OnFrames) -> None:
         self._connection = connection
-        self._on_frame = on_frame
+        self._on_frames = on_frames
 
     async def send(self, text: str) -> None:
         try:
@@ -25,10 +25,10 @@ class _Socket:
             raise _closed(error) from error
 
     async def closed(self) -> None:
-        receive, on_frame = self._connection.recv, self._on_frame
+        receive, on_frames = self._connection.recv, self._on_frames
         try:
             while True:
-                on_frame(await receive(decode=False))
+                on_frames((await receive(decode=False),))
         except ConnectionClosed as error:
             raise _closed(error) from error
 
@@ -43,7 +43,7 @@ class _connect(websockets_connect):  # noqa: N801 - it is called as a function
         return exc
 
 
-async def connect(url: str, on_frame: OnFrame, *, max_frame: int) -> _Socket:
+async def connect(url: str, on_frames: OnFrames, *, max_frame: int) -> _Socket:
     """See `transport.Connect`. Frames are handed over while `closed` is awaited."""
     try:
         connection = await _connect(
@@ -65,7 +65,7 @@ async def connect(url: str, on_frame: OnFrame, *, max_frame: int) -> _Socket:
         raise ConnectionError(f"no websocket there: {error}") from error
     except TimeoutError as error:
         raise TimeoutError(f"no answer within {OPEN_TIMEOUT_S:g} s") from error
-    return _Socket(connection, on_frame)
+    return _Socket(connection, on_frames)
 
 
 def _closed(error: ConnectionClosed) -> Closed:

@@ -16,6 +16,19 @@ def is_positive(text: str) -> bool:
         return False
 
 
+def are_positive(one: str, other: str) -> bool:
+    """Whether both are what `is_positive` says, for a price and its quantity in one go.
+
+    >>> are_positive("61837.63", "0.02"), are_positive("61837.63", "0"), are_positive("1", "1.2.3")
+    (True, False, False)
+    """
+    try:
+        both = not (one + other).strip(_DIGITS) and float(one) > 0 and float(other) > 0
+    except ValueError:
+        return False
+    return both and len(one) <= MAX_DIGITS and len(other) <= MAX_DIGITS
+
+
 def is_amount(text: str) -> bool:
     """Like `is_positive`, and zero is an amount.
 

@@ -25,7 +25,7 @@ class DeafSocket:
     async def send(self, text: str) -> None:
         self._talk.said.append((self._clock.monotonic(), text))
         if self._talk.answering:
-            self._talk.on_frame(json.dumps({"result": None, "id": json.loads(text)["id"]}).encode())
+            self._talk.on_frames([json.dumps({"result": None, "id": json.loads(text)["id"]}).encode()])
 
     async def ping(self) -> None:
         self._talk.pings.append(self._clock.monotonic())
@@ -63,9 +63,9 @@ class Conversation:
             max_frame=1 << 20,
         )
 
-    async def _connect(self, url: str, on_frame: object, *, max_frame: int) -> DeafSocket:
+    async def _connect(self, url: str, on_frames: object, *, max_frame: int) -> DeafSocket:
         self.opened.append(self.clock.monotonic())
-        self.on_frame = on_frame
+        self.on_frames = on_frames
         return DeafSocket(self.clock, self)
 
     async def until_ended(self) -> None:

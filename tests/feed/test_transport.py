@@ -75,7 +75,7 @@ async def good_peer(talk: Callable[[ServerConnection], Awaitable[None]]) -> Asyn
 async def opened(kind: str, url: str) -> AsyncIterator[tuple[Socket, list[bytes]]]:
     """A socket and the frames that have arrived, in a list that grows while `closed` is awaited."""
     frames: list[bytes] = []
-    ours = await transport(kind)(url, frames.append, max_frame=MAX_FRAME)
+    ours = await transport(kind)(url, frames.extend, max_frame=MAX_FRAME)
     try:
         yield ours, frames
     finally:
@@ -193,7 +193,7 @@ async def test_a_connect_that_is_cancelled_leaves_no_socket(kind: str) -> None:
         await after_upgrade(b"\x81\x01x")(reader, writer, key)
 
     async with bare_peer(late) as url:
-        opening = asyncio.ensure_future(transport(kind)(url, frames.append, max_frame=MAX_FRAME))
+        opening = asyncio.ensure_future(transport(kind)(url, frames.extend, max_frame=MAX_FRAME))
         await asked.wait()
         opening.cancel()
         await asyncio.wait([opening])

@@ -16,7 +16,7 @@ import msgspec
 from cryptostream.errors import BadFrame, UsageError
 from cryptostream.model.events import KlineRecord, Micros, Record, Side, TradeRecord
 from cryptostream.model.instrument import Channel, Interval, Subscription, check_symbol
-from cryptostream.model.text import is_amount, is_positive
+from cryptostream.model.text import are_positive, is_amount, is_positive
 from cryptostream.venues.base import Notice
 from cryptostream.venues.binance import frames
 from cryptostream.venues.binance.frames import AggTrade, Event, Kline, Shutdown, Trade, micros, millis, stream_name
@@ -98,7 +98,7 @@ class BinanceSession:
         if event.symbol != subscription.pair:
             raise BadFrame(f"{event.symbol} in the stream of {subscription.pair}")
         price, qty, ts = event.price, event.qty, micros(event.time)
-        if not (is_positive(price) and is_positive(qty)):
+        if not are_positive(price, qty):
             raise BadFrame(f"price {price[:40]!r}, qty {qty[:40]!r} of trade {event.trade_id}")
         if ts * 1000 > received_at + _AHEAD_NS:
             raise BadFrame(f"trade {event.trade_id} is from the future")
