@@ -13,6 +13,7 @@ import hiredis
 from redis.asyncio.connection import AbstractConnection
 
 _READ_BYTES = 1 << 16
+_NO_MORE = object()
 _PIECE = 200
 
 
@@ -48,7 +49,7 @@ class Wire:
         self._reader: asyncio.StreamReader = connection._reader
         self._writer: asyncio.StreamWriter = connection._writer
         self._writer.transport.set_write_buffer_limits(0)  # write now, not when the loop comes round
-        self._replies = hiredis.Reader()
+        self._replies = hiredis.Reader(notEnoughData=_NO_MORE)
         self._timeout_s = timeout_s
 
     async def send(self, commands: Iterable[str], count: int) -> list[Any]:
@@ -64,14 +65,11 @@ class Wire:
         await self._connection.disconnect(nowait=True)
 
     async def _read(self, count: int) -> list[Any]:
-        gets = self._replies.gets
         found: list[Any] = []
-        while True:
-            while len(found) < count and (reply := gets()) is not False:
-                found.append(reply)
-            if len(found) == count:
-                return found
+        while len(found) < count:
             received = await self._reader.read(_READ_BYTES)
             if not received:
                 raise ConnectionError("the server closed the connection")
             self._replies.feed(received)
+            found.extend(iter(self._replies.gets, _NO_MORE))
+        return found
