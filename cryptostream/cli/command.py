@@ -154,7 +154,7 @@ def _cancelled_by_sigterm() -> Iterator[asyncio.Event]:
     def tell() -> None:
         told.set()
         task.cancel()
-        #  # redis-py can forget one: see heed_cancellation in bus/ask.py
+        loop.call_later(_AGAIN_S, tell)  # redis-py can forget one: see heed_cancellation in bus/ask.py
 
     before = signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(tell))
     try:

@@ -113,15 +113,21 @@ def test_every_command_takes_the_options_of_the_contract() -> None:
     assert CliRunner().invoke(group, ["look", "x", "--log-format", "nonsense"]).exit_code == 2
 
 
+def terminate() -> None:
+    assert callable(signal.getsignal(signal.SIGTERM)), "nobody listens: it would end pytest"
+    signal.raise_signal(signal.SIGTERM)
+
+
 async def read_for_ever() -> None:
-    await asyncio.Event().wait()
+    async with asyncio.timeout(5):
+        await asyncio.Event().wait()
 
 
 async def read_past_a_lost_cancellation() -> None:
     """As redis-py does before Python 3.12."""
     with suppress(asyncio.CancelledError):
-        await asyncio.Event().wait()
-    await asyncio.Event().wait()
+        await read_for_ever()
+    await read_for_ever()
 
 
 @pytest.mark.parametrize("loop", [None, asyncio.new_event_loop], ids=["the fastest loop", "asyncio's own"])
@@ -135,7 +141,7 @@ def test_sigterm_ends_a_command_in_order_and_is_no_failure(
         monkeypatch.setattr(command_module, "_loop_factory", lambda: loop)
 
     async def work() -> int:
-        asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGTERM)
+        asyncio.get_running_loop().call_soon(terminate)
         try:
             await reading()
         finally:
@@ -151,8 +157,8 @@ def test_sigterm_ends_a_command_in_order_and_is_no_failure(
 def test_sigterm_while_a_runtime_ends_is_no_failure_either() -> None:
     async def work() -> int:
         code = await Runtime([], clock=ManualClock()).run()
-        signal.raise_signal(signal.SIGTERM)
-        await asyncio.Event().wait()
+        terminate()
+        await read_for_ever()
         return code
 
     assert ended(lambda: command_module._finish(work())) == 0
