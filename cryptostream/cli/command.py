@@ -7,6 +7,7 @@ import inspect
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -127,8 +128,9 @@ def command(name: str, group: typer.Typer = app, **options: Any) -> Callable[[Ca
 def _finish(result: Any) -> Any:
     if not isinstance(result, Coroutine):
         return result
+    hears_signals = threading.current_thread() is threading.main_thread()  # Python's rule
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_until_sigterm(result))
+        return runner.run(_until_sigterm(result) if hears_signals else result)
 
 
 async def _until_sigterm(work: Coroutine[Any, Any, Any]) -> Any:

@@ -128,8 +128,10 @@ def test_a_consumer_of_the_configuration_gets_what_the_feed_publishes(
     ids = [int(one["trade_id"]) for one in kept]
     assert ids == list(range(ids[0], ids[0] + len(ids)))
     bought = [one["id"] for one in entries(done.stdout)]
-    assert bought == [one["id"] for one in kept if one["side"] == "buy"][: len(bought)]
-    assert len(bought) > 50
+    kept_buys = [one["id"] for one in kept if one["side"] == "buy"]
+    both = min(len(bought), len(kept_buys))  # each consumer ends at its own entry
+    assert both > 50
+    assert bought[:both] == kept_buys[:both]
 
 
 def test_the_demo_runs_without_network_and_says_what_to_type_next(run: Run) -> None:

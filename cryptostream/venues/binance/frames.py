@@ -123,6 +123,7 @@ _OURS = ("trade", "aggTrade", "kline")
 def stream_name(wanted: Subscription) -> str:
     """The venue's name of a stream; only the symbol is lower-case.
 
+    >>> from cryptostream.model.instrument import Interval
     >>> stream_name(Subscription("binance", Channel.KLINES, "BTCUSDT", Interval.MO1))
     'btcusdt@kline_1M'
     """
