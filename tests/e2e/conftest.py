@@ -83,6 +83,12 @@ def run(start: Start) -> Run:
 
 
 @pytest.fixture
+def held_bus(start: Start) -> None:
+    """The embedded bus stays up between commands, also where it is one that keeps nothing."""
+    start("tail", "nothing:*", "--wait")
+
+
+@pytest.fixture
 def exchange(start: Start) -> Exchange:
     """A local exchange that trades two pairs, 200 times a second each."""
     process = start("simulate", "--port", "0", "--pairs", "BTCUSDT,ETHUSDT", "--rate", "200")

@@ -21,6 +21,7 @@ def test_the_digest_is_the_same_however_it_is_played(run: Run, how: list[str]) -
     assert len(done.stdout.splitlines()) == 672
 
 
+@pytest.mark.usefixtures("held_bus")
 def test_playing_it_twice_adds_nothing(run: Run) -> None:
     first, second = (json.loads(run("replay", FIXTURES).stdout) for _ in range(2))
     assert (first["published"], first["already_there"]) == (672, 0)

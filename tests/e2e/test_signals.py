@@ -19,7 +19,7 @@ PROGRAM = [sys.executable, "-m", "cryptostream"]
 
 
 @pytest.fixture
-def filled(exchange: Exchange, run: Run) -> None:
+def filled(held_bus: None, exchange: Exchange, run: Run) -> None:
     """An embedded bus with some trades in it."""
     assert run("ingest", "--symbols", "BTCUSDT", "--max-messages", "5", env=exchange.env).returncode == 0
 
@@ -74,7 +74,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 
 def test_sigterm_ends_a_tail_that_follows(filled: None, start: Start) -> None:
-    process = start("tail", "trades:BTCUSDT")
+    process = start("tail", "-q", "trades:BTCUSDT")
     assert json.loads(first_line(process))["stream"] == "trades:BTCUSDT"
     process.send_signal(signal.SIGTERM)
     assert ended(process) == (0, "")
@@ -83,7 +83,7 @@ def test_sigterm_ends_a_tail_that_follows(filled: None, start: Start) -> None:
 def test_the_first_process_of_a_container_hears_sigterm(
     filled: None, first_process: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    process = first_process("tail", "trades:BTCUSDT")
+    process = first_process("tail", "-q", "trades:BTCUSDT")
     assert first_line(process)
     os.kill(child_of(process), signal.SIGTERM)
     assert ended(process) == (0, "")
@@ -136,6 +136,6 @@ def test_streams_that_take_nothing_are_no_accident(shell: In, line: str, code: i
 
 
 def test_entries_that_nobody_can_take_are_no_accident_either(filled: None, shell: In) -> None:
-    closed, full = shell("@ tail trades:BTCUSDT --no-follow >&-"), shell("@ tail trades:BTCUSDT >/dev/full")
+    closed, full = shell("@ tail -q trades:BTCUSDT --no-follow >&-"), shell("@ tail -q trades:BTCUSDT >/dev/full")
     assert (closed.returncode, closed.stderr) == (0, "")
     assert (full.returncode, full.stderr) == (1, NO_ROOM)
