@@ -37,6 +37,7 @@ class Gate:
         self.connected = False
         self._clock = clock
         self._not_before = 0.0
+        self._reason = "no answer in time"
         self._give_up_at = clock.monotonic() + connect_timeout_s
 
     async def passed(self) -> None:
@@ -56,6 +57,7 @@ class Gate:
 
     def check(self, error: Exception, url: str) -> None:
         """Give up at the start: at once where the venue forbids us, after the time-out where it does not answer."""
+        self._reason = str(error) or self._reason  # the last try is cut short by the time-out, and says nothing
         if self.connected:
             return
         if isinstance(error, Refused) and error.status == 403:
@@ -63,7 +65,7 @@ class Gate:
             raise VenueUnavailable(f"{url} answers 403 to the handshake", hint=hint) from error
         if not self.left_s:
             hint = "check the address and the network: cryptostream doctor"
-            raise VenueUnavailable(f"no connection to {url}: {error or type(error).__name__}", hint=hint) from error
+            raise VenueUnavailable(f"no connection to {url}: {self._reason}", hint=hint) from error
 
 
 class Connection:
