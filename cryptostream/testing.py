@@ -2,11 +2,10 @@
 
 from collections.abc import AsyncIterator, Sequence
 from heapq import heapify, heappush
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from cryptostream.engine.clock import SystemClock
-from cryptostream.model.ports import Batch
+from cryptostream.model.ports import Batch, Sink, Source
 
 _START_NS = 1_731_605_400_000_000_000  # 2024-11-14T17:30:00Z
 
@@ -61,17 +60,7 @@ class ManualClock:
             await SystemClock().sleep(0)
 
 
-class _Open:
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
-
-
-class ListSource(_Open):
+class ListSource(Source):
     """A source that hands over a list in batches; `committed` holds what has been committed, in order.
 
     >>> import asyncio
@@ -103,7 +92,7 @@ class ListSource(_Open):
         self._stopped = True
 
 
-class ListSink(_Open):
+class ListSink(Sink):
     """A sink that keeps all it is given in `events`.
 
     >>> import asyncio

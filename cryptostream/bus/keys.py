@@ -1,6 +1,6 @@
 """Names of streams and ids of entries: section 3 of the contract, and nothing else."""
 
-from cryptostream.model.instrument import Channel, Subscription
+from cryptostream.model.instrument import Subscription
 
 DEFAULT_VENUE = "binance"  # the contract leaves its name out of the keys, and only there
 DEAD_LETTERS = "dlq:ingest"
@@ -9,6 +9,7 @@ DEAD_LETTERS = "dlq:ingest"
 def stream_key(subscription: Subscription, template: str | None = None) -> str:
     """The stream a subscription is published to; `template` may hold {exchange} {channel} {pair} {interval}.
 
+    >>> from cryptostream.model.instrument import Channel
     >>> stream_key(Subscription("binance", Channel.TRADES, "BTCUSDT"))
     'trades:BTCUSDT'
     >>> stream_key(Subscription("kraken", Channel.TRADES, "BTCUSD"))
@@ -45,12 +46,3 @@ def parse_id(entry_id: str) -> tuple[int, int]:
     """
     ms, _, sequence = entry_id.partition("-")
     return int(ms), int(sequence or 0)
-
-
-def channel_pattern(channel: Channel) -> str:
-    """A glob over all streams of one channel.
-
-    >>> channel_pattern(Channel.TRADES)
-    'trades:*'
-    """
-    return f"{channel}:*"

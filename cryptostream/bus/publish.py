@@ -18,7 +18,7 @@ from cryptostream import logs
 from cryptostream.bus.connect import Bus, translate_reply
 from cryptostream.bus.keys import kline_id, parse_id, stream_key
 from cryptostream.bus.pack import Stream, dead_letters, number
-from cryptostream.bus.resp import Wire, command
+from cryptostream.bus.resp import NOT_ABOVE, Wire, command
 from cryptostream.engine.backoff import backoff
 from cryptostream.engine.stats import PublisherStats
 from cryptostream.errors import BusUnavailable
@@ -27,7 +27,6 @@ from cryptostream.model.instrument import Subscription
 from cryptostream.model.ports import Clock
 
 _WRITE_ENTRIES = 1000
-_REFUSED = "equal or smaller"
 _subscription = attrgetter("subscription")
 _log = logs.get("bus")
 
@@ -103,7 +102,7 @@ class Publisher:
         refused: dict[Subscription | None, list[int]] = {}
         for place in errors:
             subscription = records[place].subscription
-            if _REFUSED not in str(replies[place]):
+            if NOT_ABOVE not in str(replies[place]):
                 self._check(replies[place], self._streams[subscription].key)
             refused.setdefault(subscription, []).append(place)
         for subscription, places in refused.items():

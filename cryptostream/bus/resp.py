@@ -14,6 +14,8 @@ from redis.asyncio.connection import AbstractConnection
 
 _READ_BYTES = 1 << 16
 _NO_MORE = object()
+NOT_ABOVE = "equal or smaller"
+"""In the error reply to an XADD whose id is not above the newest of its stream."""
 _PIECE = 200
 
 

@@ -7,12 +7,11 @@ from typing import Any, Self
 import hiredis
 
 from cryptostream.bus.connect import Bus, translate, translate_reply
-from cryptostream.bus.resp import Wire, command
+from cryptostream.bus.resp import NOT_ABOVE, Wire, command
 from cryptostream.engine.stats import PublisherStats
 from cryptostream.model.events import Entry
 
 _WRITE_ENTRIES = 1000
-_REFUSED = "equal or smaller"
 
 
 class Restorer:
@@ -55,7 +54,7 @@ class Restorer:
         """Whether Redis took an entry; False where its id is not above the stream's newest."""
         if not isinstance(reply, hiredis.ReplyError):
             return True
-        if _REFUSED in str(reply):
+        if NOT_ABOVE in str(reply):
             return False
         self._stats.errors += 1
         raise translate_reply(reply, self._bus.url, key=self._key(entry))

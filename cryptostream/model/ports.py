@@ -6,8 +6,6 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 import msgspec
 
-E_co = TypeVar("E_co", covariant=True)
-E_contra = TypeVar("E_contra", contravariant=True)
 T = TypeVar("T")
 
 Transform = Callable[[Any], Iterable[Any]]
