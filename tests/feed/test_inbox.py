@@ -53,7 +53,7 @@ async def test_what_does_not_fit_is_counted_and_leaves_one_gap_a_stream() -> Non
 
 async def test_a_gap_covers_every_id_that_was_dropped_whatever_their_order() -> None:
     inbox = Inbox(0)
-    inbox.put(trades(5, 3, 8))
+    inbox.put(trades(5, 8, 3))
     [gap] = await inbox.take()
     assert isinstance(gap, GapRecord)
     assert (gap.gap_from, gap.gap_to, gap.ts) == (3, 8, 5000)
