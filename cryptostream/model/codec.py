@@ -11,11 +11,12 @@ from typing import Any, cast, get_type_hints
 import msgspec
 
 from cryptostream.errors import DataQuality
-from cryptostream.model.events import Event, Gap, GapRecord, Kline, Micros, Record, Trade
-from cryptostream.model.instrument import Channel
+from cryptostream.model.events import Event, Gap, GapRecord, Kline, Ledger, Micros, Record, Trade
+from cryptostream.model.instrument import Channel, Subscription
 
 _EVENTS: dict[str, type[Event]] = {Channel.TRADES: Trade, Channel.AGG_TRADES: Trade, Channel.KLINES: Kline}
 _MARKERS: dict[type[Record], dict[str, str]] = {GapRecord: {"kind": "gap"}}
+_NOT_WRITTEN = ("subscription", "filled")
 
 
 @lru_cache(maxsize=1024)  # most trades share their millisecond with another
@@ -49,24 +50,33 @@ def micros(text: str) -> Micros:
 
 
 def fields(record: Record) -> dict[str, str]:
-    """The fields of the entry a record becomes, in their order; `raw_json` is left out where the record has none."""
-    source = record.subscription
-    made = dict(_MARKERS.get(type(record), {}))
-    if source is not None:
-        made |= {"exchange": source.exchange, "pair": source.pair}
-        if source.interval:
-            made["interval"] = source.interval
-    for name, write in _writers(type(record)):
-        made[name] = write(getattr(record, name))
-    if not made.get("raw_json", "x"):
-        del made["raw_json"]
+    """The fields of the entry a record becomes, in their order; one that stands at its default is left out."""
+    made = {**_MARKERS.get(type(record), {}), **_source(record.subscription)}
+    for name, default, write in _writers(type(record)):
+        value = getattr(record, name)
+        if value != default:
+            made[name] = write(value)
     return made
 
 
+@lru_cache(maxsize=10_000)
+def _source(source: Subscription | Ledger | None) -> dict[str, str]:
+    if source is None:
+        return {}
+    if isinstance(source, Ledger):
+        return {"exchange": source.exchange}
+    named = {"exchange": source.exchange, "pair": source.pair}
+    return {**named, "interval": source.interval} if source.interval else named
+
+
 @cache
-def _writers(kind: type[Record]) -> tuple[tuple[str, Callable[[Any], str]], ...]:
+def _writers(kind: type[Record]) -> tuple[tuple[str, Any, Callable[[Any], str]], ...]:
     hints = get_type_hints(kind)
-    return tuple((name, _writer(hints[name])) for name in kind.__struct_fields__ if name != "subscription")
+    return tuple(
+        (field.name, field.default, _writer(hints[field.name]))
+        for field in msgspec.structs.fields(kind)
+        if field.name not in _NOT_WRITTEN
+    )
 
 
 def _writer(hint: Any) -> Callable[[Any], str]:

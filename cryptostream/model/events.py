@@ -15,8 +15,8 @@ Micros = NewType("Micros", int)
 Side = Literal["buy", "sell"]
 
 
-class TradeRecord(msgspec.Struct, frozen=True, gc=False):
-    """One execution as the venue told it; `side` is the aggressor's."""
+class TradeRecord(msgspec.Struct, frozen=True, gc=False, tag="trade"):
+    """One execution as the venue told it; `side` is the aggressor's. `filled`: fetched later, not seen live."""
 
     subscription: Subscription
     price: str
@@ -25,9 +25,10 @@ class TradeRecord(msgspec.Struct, frozen=True, gc=False):
     side: Side
     trade_id: int
     raw_json: str = ""
+    filled: bool = False
 
 
-class KlineRecord(msgspec.Struct, frozen=True, gc=False):
+class KlineRecord(msgspec.Struct, frozen=True, gc=False, tag="kline"):
     """One state of a venue's candle; `closed` when final. `ts` is the time of the event, not of the candle."""
 
     subscription: Subscription
@@ -47,7 +48,7 @@ class KlineRecord(msgspec.Struct, frozen=True, gc=False):
     raw_json: str = ""
 
 
-class GapRecord(msgspec.Struct, frozen=True, gc=False):
+class GapRecord(msgspec.Struct, frozen=True, gc=False, tag="gap"):
     """A stretch of trades that never came: ids `gap_from` to `gap_to`, both missing. `ts` is the trade before it."""
 
     subscription: Subscription
@@ -57,7 +58,7 @@ class GapRecord(msgspec.Struct, frozen=True, gc=False):
     ts: Micros
 
 
-class DeadLetter(msgspec.Struct, frozen=True):
+class DeadLetter(msgspec.Struct, frozen=True, tag="dead_letter"):
     """A frame nobody could read, set aside: where it came from, why, and its beginning."""
 
     source: str
@@ -68,7 +69,49 @@ class DeadLetter(msgspec.Struct, frozen=True):
     subscription: None = None
 
 
-Record = TradeRecord | KlineRecord | GapRecord | DeadLetter
+class Ledger(msgspec.Struct, frozen=True, cache_hash=True):
+    """Where a venue's ledger is kept; stands in a record where a subscription does."""
+
+    exchange: str
+
+
+class LedgerRecord(msgspec.Struct, frozen=True, tag="ledger"):
+    """One line of a venue's ledger: what happened to the quality of its data. What does not apply is left out.
+
+    `event` is one of LEDGER_EVENTS, `channel` as people write it (`trades`, `klines:1m`), `gap_from` and `gap_to` are
+    ids (of klines: open times), `count` says how many, `seconds` how long.
+    """
+
+    subscription: Ledger
+    event: str
+    ts: Micros
+    pair: str = ""
+    channel: str = ""
+    cause: str = ""
+    url: str = ""
+    gap_from: int | None = None
+    gap_to: int | None = None
+    count: int | None = None
+    seconds: float | None = None
+    ingester: str = ""
+
+
+LEDGER_EVENTS = (
+    "connected",
+    "disconnected",
+    "gap_opened",
+    "gap_filled",
+    "gap_unfillable",
+    "stale",
+    "resumed",
+    "spooling",
+    "drained",
+    "overflow",
+    "bus_reset",
+    "pairs_changed",
+)
+
+Record = TradeRecord | KlineRecord | GapRecord | DeadLetter | LedgerRecord
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False):

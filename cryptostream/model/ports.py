@@ -6,6 +6,8 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 import msgspec
 
+from cryptostream.model.events import Micros
+
 T = TypeVar("T")
 
 Transform = Callable[[Any], Iterable[Any]]
@@ -16,6 +18,16 @@ class Batch(msgspec.Struct, Generic[T], frozen=True):
 
     events: Sequence[T]
     token: Any = None
+
+
+class Position(msgspec.Struct, frozen=True):
+    """Where a stream stands: its newest trade id and that trade's time.
+
+    For klines `last_id` is a time in milliseconds: windows that open after it are wanted.
+    """
+
+    last_id: int
+    ts: Micros
 
 
 class Open(Protocol):

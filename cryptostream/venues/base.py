@@ -1,12 +1,21 @@
 """What every venue's language offers: addresses, a conversation without a socket, REST requests and their answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from enum import StrEnum
 from typing import Protocol
 
 import msgspec
 
-from cryptostream.model.events import Record
-from cryptostream.model.instrument import Instrument, Subscription
+from cryptostream.model.events import KlineRecord, Record, TradeRecord
+from cryptostream.model.instrument import Channel, Instrument, Subscription
+
+
+class Rule(StrEnum):
+    """What the ids of a channel's trades promise: each is the one before plus one, each is higher, or nothing."""
+
+    CONTIGUOUS = "contiguous"
+    MONOTONIC = "monotonic"
+    NONE = "none"
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,11 +45,15 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """Something a session learnt that is not data: `acknowledged`, `refused`, `closing`."""
+    """Something a session learnt that is not data: `acknowledged`, `refused`, `closing`.
+
+    `streams` are what it is about, as the venue names them; `subscriptions` are the same in our words.
+    """
 
     kind: str
     detail: str
     streams: tuple[str, ...] = ()
+    subscriptions: tuple[Subscription, ...] = ()
 
 
 class Session(Protocol):
@@ -64,6 +77,9 @@ class Session(Protocol):
     def hello(self) -> list[str]:
         """The control messages that open the conversation, in order; forgets what an earlier socket was asked."""
 
+    def resubscribe(self, wanted: Collection[Subscription]) -> list[str]:
+        """The control messages that end some of the subscriptions and begin them anew, in order."""
+
     def receive(self, frame: bytes, received_at: int) -> Sequence[Record]:
         """Read one frame. `received_at` is nanoseconds since the epoch. Raises BadFrame."""
 
@@ -80,8 +96,8 @@ class Venue(Protocol):
     """The header of a REST answer that tells how much of `weight_per_minute` is used."""
     weight_per_minute: int
 
-    def sessions(self, subscriptions: Sequence[Subscription], pairs_per_connection: int) -> Sequence[Session]:
-        """Split what is wanted over as few conversations as the venue's limits and the plan allow."""
+    def session(self, subscriptions: Sequence[Subscription]) -> Session:
+        """One conversation about just these subscriptions."""
 
     def replay(self) -> Session:
         """A session that reads recorded frames of any stream, with or without their envelope."""
@@ -99,3 +115,32 @@ class Venue(Protocol):
 
     def server_time(self, payload: bytes) -> int:
         """The venue's clock, milliseconds since the epoch."""
+
+    def rule(self, channel: Channel) -> Rule:
+        """What this venue's ids promise on a channel; for klines always NONE, they go by their open time."""
+
+    def trades_request(self, wanted: Subscription, first_id: int, limit: int = 1000) -> Request | None:
+        """Trades of one subscription from an id on, at most `limit`; None where ids cannot be asked for."""
+
+    def trades(self, wanted: Subscription, payload: bytes, received_at: int) -> Sequence[TradeRecord]:
+        """The trades of such an answer in the order of ids, marked as filled; `received_at` as for a session.
+
+        Raises BadFrame if any row is not a trade that `Session.receive` would have taken.
+        """
+
+    def newest_at_once(self, channel: Channel) -> int:
+        """How many subscriptions of a channel one request for their newest trade ids may name; 0: there is none."""
+
+    def newest_request(self, wanted: Sequence[Subscription]) -> Request:
+        """The newest trade id of subscriptions of one channel, at most `newest_at_once`."""
+
+    def newest(self, wanted: Sequence[Subscription], payload: bytes) -> Mapping[Subscription, int]:
+        """The newest trade ids of such an answer, without those who never traded. Raises BadFrame."""
+
+    def klines_request(self, wanted: Subscription, first_open_ms: int, limit: int = 1000) -> Request | None:
+        """Klines of one subscription from an open time on, milliseconds since the epoch."""
+
+    def klines(self, wanted: Subscription, payload: bytes, received_at: int) -> Sequence[KlineRecord]:
+        """The klines of such an answer by time; closed are those that a later row follows, or whose window ended ten
+        seconds before `received_at`, the venue's own time. Raises BadFrame.
+        """

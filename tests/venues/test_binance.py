@@ -245,21 +245,8 @@ def test_an_announced_shutdown_is_heard(frame: bytes) -> None:
     assert [notice.kind for notice in talk.notices] == ["closing"]
 
 
-def test_pairs_are_split_over_connections_within_the_streams_limit() -> None:
-    venue = Binance()
-    assert [len(s.subscriptions) for s in venue.sessions(subscriptions(120), 50)] == [50, 50, 20]
-    wanted = [
-        Subscription("binance", Channel.KLINES, f"P{number}USDT", interval)
-        for number in range(100)
-        for interval in Interval
-    ]
-    sizes = [len(s.subscriptions) for s in venue.sessions(wanted, 100)]
-    assert sum(sizes) == 1600
-    assert max(sizes) <= 1024
-
-
 def test_the_time_unit_is_asked_for_in_the_address() -> None:
-    url = Binance(ws_url="ws://127.0.0.1:1/", time_unit="microsecond").sessions([BTC])[0].url
+    url = Binance(ws_url="ws://127.0.0.1:1/", time_unit="microsecond").session([BTC]).url
     assert url == "ws://127.0.0.1:1/stream?timeUnit=MICROSECOND"
 
 

@@ -10,9 +10,11 @@ import msgspec
 from msgspec import field
 
 from cryptostream.errors import BadFrame
-from cryptostream.model.instrument import Instrument, Subscription
+from cryptostream.model.events import KlineRecord, TradeRecord
+from cryptostream.model.instrument import Channel, Instrument, Subscription
 from cryptostream.model.text import is_positive
-from cryptostream.venues.base import Limits, Request
+from cryptostream.venues.base import Limits, Request, Rule
+from cryptostream.venues.binance import candles, rest
 from cryptostream.venues.binance.frames import UNREADABLE, stream_name
 from cryptostream.venues.binance.session import BinanceSession
 
@@ -50,28 +52,19 @@ class Binance:
         self._query = "?timeUnit=MICROSECOND" if time_unit == "microsecond" else ""
         self._raw_json = raw_json
 
-    def sessions(self, subscriptions: Sequence[Subscription], pairs_per_connection: int = 50) -> list[BinanceSession]:
-        """One session for each `pairs_per_connection` pairs, none above the venue's streams per connection."""
-        by_pair: dict[str, list[Subscription]] = {}
-        for wanted in dict.fromkeys(subscriptions):
-            by_pair.setdefault(wanted.pair, []).append(wanted)
-        planned: list[list[Subscription]] = []
-        pairs = 0
-        for group in by_pair.values():
-            if (
-                not planned
-                or pairs == pairs_per_connection
-                or len(planned[-1]) + len(group) > _LIMITS.streams_per_connection
-            ):
-                planned.append([])
-                pairs = 0
-            planned[-1].extend(group)
-            pairs += 1
-        return [self._session(group) for group in planned]
+    def session(self, subscriptions: Sequence[Subscription]) -> BinanceSession:
+        """One conversation about just these subscriptions."""
+        return BinanceSession(
+            f"{self.ws_url}/stream{self._query}",
+            subscriptions,
+            name=self.name,
+            control_bytes=_LIMITS.control_bytes,
+            raw_json=self._raw_json,
+        )
 
     def replay(self) -> BinanceSession:
         """A session that reads recorded frames of any stream, combined or raw."""
-        return self._session(())
+        return self.session(())
 
     def instruments_request(self) -> Request:
         """All symbols: exchangeInfo (weight 20)."""
@@ -106,14 +99,37 @@ class Binance:
         told: _ServerTime = _decode(_server_time, payload)
         return told.time
 
-    def _session(self, subscriptions: Sequence[Subscription]) -> BinanceSession:
-        return BinanceSession(
-            f"{self.ws_url}/stream{self._query}",
-            subscriptions,
-            name=self.name,
-            control_bytes=_LIMITS.control_bytes,
-            raw_json=self._raw_json,
-        )
+    def rule(self, channel: Channel) -> Rule:
+        """Ids of trades and of aggregates are the one before plus one."""
+        return Rule.NONE if channel is Channel.KLINES else Rule.CONTIGUOUS
+
+    def trades_request(self, wanted: Subscription, first_id: int, limit: int = 1000) -> Request | None:
+        """Trades from an id on (weight 25; aggregates 4). The mirror of public data has no trades by id: None."""
+        return rest.trades_request(self.rest_url, wanted, first_id, limit)
+
+    def trades(self, wanted: Subscription, payload: bytes, received_at: int) -> list[TradeRecord]:
+        """The trades of such an answer in the order of ids. Raises BadFrame."""
+        return rest.trades(wanted, payload, received_at, raw_json=self._raw_json)
+
+    def newest_at_once(self, channel: Channel) -> int:
+        """Twenty symbols of trades weigh 2 and twenty-one 40; aggregates can be asked for one by one."""
+        return rest.NEWEST_AT_ONCE[channel]
+
+    def newest_request(self, wanted: Sequence[Subscription]) -> Request:
+        """The newest ids of subscriptions of one channel (weight 2 up to 20 symbols, 40 beyond; of aggregates 4)."""
+        return rest.newest_request(self.rest_url, wanted)
+
+    def newest(self, wanted: Sequence[Subscription], payload: bytes) -> dict[Subscription, int]:
+        """The newest ids of such an answer, without those who did not trade for a day. Raises BadFrame."""
+        return rest.newest(wanted, payload)
+
+    def klines_request(self, wanted: Subscription, first_open_ms: int, limit: int = 1000) -> Request:
+        """Klines from an open time on (weight 2)."""
+        return candles.klines_request(self.rest_url, wanted, first_open_ms, limit)
+
+    def klines(self, wanted: Subscription, payload: bytes, received_at: int) -> list[KlineRecord]:
+        """The klines of such an answer by time. Raises BadFrame."""
+        return candles.klines(wanted, payload, received_at, raw_json=self._raw_json)
 
 
 class _Listed(msgspec.Struct):

@@ -14,38 +14,40 @@ from cryptostream.model.instrument import Channel, Subscription
 _FIRST_MICROS = 100_000_000_000_000
 """Times at or above are microseconds: as milliseconds they would lie beyond the year 5000."""
 _YEAR_10000 = 253_402_300_800_000_000
+AHEAD_NS = 86_400_000_000_000
+"""How far ahead of our clock an event may be: clocks differ, and one from the far future would outrank all to come."""
 
-_Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-_Time = Annotated[int, Meta(gt=0, lt=_YEAR_10000)]
+Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Time = Annotated[int, Meta(gt=0, lt=_YEAR_10000)]
 
 
 class Trade(msgspec.Struct, tag_field="e", tag="trade", gc=False):
     # {"e":"trade","E":1723161255343,"s":"BTCUSDT","t":3735683259,"p":"61837.63000000","q":"0.02000000",
     #  "T":1723161255342,"m":true,"M":true}
-    event_time: _Time = field(name="E")
+    event_time: Time = field(name="E")
     symbol: str = field(name="s")
-    trade_id: _Id = field(name="t")
+    trade_id: Id = field(name="t")
     price: str = field(name="p")
     qty: str = field(name="q")
-    time: _Time = field(name="T")
+    time: Time = field(name="T")
     buyer_is_maker: bool = field(name="m")
 
 
 class AggTrade(msgspec.Struct, tag_field="e", tag="aggTrade", gc=False):
     # {"e":"aggTrade","E":1633998523963,"s":"NKNUSDT","a":15683430,"p":"0.35280000","q":"58.00000000",
     #  "f":19862790,"l":19862790,"T":1633998523963,"m":false,"M":true}
-    event_time: _Time = field(name="E")
+    event_time: Time = field(name="E")
     symbol: str = field(name="s")
-    trade_id: _Id = field(name="a")
+    trade_id: Id = field(name="a")
     price: str = field(name="p")
     qty: str = field(name="q")
-    time: _Time = field(name="T")
+    time: Time = field(name="T")
     buyer_is_maker: bool = field(name="m")
 
 
 class Candle(msgspec.Struct, gc=False):
-    open_time: _Time = field(name="t")
-    close_time: _Time = field(name="T")
+    open_time: Time = field(name="t")
+    close_time: Time = field(name="T")
     symbol: str = field(name="s")
     interval: str = field(name="i")
     open: str = field(name="o")
@@ -54,7 +56,7 @@ class Candle(msgspec.Struct, gc=False):
     close: str = field(name="c")
     volume: str = field(name="v")
     quote_volume: str = field(name="q")
-    trades: _Id = field(name="n")
+    trades: Id = field(name="n")
     taker_buy_volume: str = field(name="V")
     taker_buy_quote_volume: str = field(name="Q")
     closed: bool = field(name="x")
@@ -64,13 +66,13 @@ class Kline(msgspec.Struct, tag_field="e", tag="kline"):
     # {"e":"kline","E":1733561824006,"s":"BTCUSDT","k":{"t":1733561823000,"T":1733561823999,"s":"BTCUSDT","i":"1s",
     #  "f":4222889129,"L":4222889132,"o":"99512.02000000","c":"99512.02000000","h":"99512.02000000",
     #  "l":"99512.01000000","v":"0.00701000","n":4,"x":true,"q":"697.57925570","V":"0.00656000","Q":"652.79885120"}}
-    event_time: _Time = field(name="E")
+    event_time: Time = field(name="E")
     symbol: str = field(name="s")
     candle: Candle = field(name="k")
 
 
 class Shutdown(msgspec.Struct, tag_field="e", tag="serverShutdown"):
-    event_time: _Time = field(name="E")
+    event_time: Time = field(name="E")
 
 
 Event = Trade | AggTrade | Kline | Shutdown

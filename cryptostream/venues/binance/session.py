@@ -8,7 +8,7 @@ House rules of this venue:
 * Replies to control messages are never wrapped in `stream`/`data`, and data can arrive before the reply.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import count
 
 import msgspec
@@ -19,10 +19,18 @@ from cryptostream.model.instrument import Channel, Interval, Subscription, check
 from cryptostream.model.text import are_positive, is_amount, is_positive
 from cryptostream.venues.base import Notice
 from cryptostream.venues.binance import frames
-from cryptostream.venues.binance.frames import AggTrade, Event, Kline, Shutdown, Trade, micros, millis, stream_name
+from cryptostream.venues.binance.frames import (
+    AHEAD_NS,
+    AggTrade,
+    Event,
+    Kline,
+    Shutdown,
+    Trade,
+    micros,
+    millis,
+    stream_name,
+)
 
-_AHEAD_NS = 86_400_000_000_000
-"""How far ahead of our clock an event may be: clocks differ, and one from the far future would outrank all to come."""
 _KINDS: dict[Channel, type[Event]] = {Channel.TRADES: Trade, Channel.AGG_TRADES: AggTrade, Channel.KLINES: Kline}
 
 
@@ -69,8 +77,17 @@ class BinanceSession:
         self._asked.clear()
         return [self._ask("SUBSCRIBE", batch) for batch in _batches(tuple(self._expected), self._control_bytes)]
 
+    def resubscribe(self, wanted: Collection[Subscription]) -> list[str]:
+        """UNSUBSCRIBE and SUBSCRIBE messages for some of the streams, each below the venue's size limit."""
+        streams = [name for name, expected in self._expected.items() if expected.subscription in wanted]
+        return [
+            self._ask(method, batch)
+            for batch in _batches(streams, self._control_bytes)
+            for method in ("UNSUBSCRIBE", "SUBSCRIBE")
+        ]
+
     def unanswered(self) -> Sequence[str]:
-        """Streams whose SUBSCRIBE has no reply yet."""
+        """Streams whose SUBSCRIBE or UNSUBSCRIBE has no reply yet."""
         return [stream for streams in self._asked.values() for stream in streams]
 
     def receive(self, frame: bytes, received_at: int) -> Sequence[Record]:
@@ -100,7 +117,7 @@ class BinanceSession:
         price, qty, ts = event.price, event.qty, micros(event.time)
         if not are_positive(price, qty):
             raise BadFrame(f"price {price[:40]!r}, qty {qty[:40]!r} of trade {event.trade_id}")
-        if ts * 1000 > received_at + _AHEAD_NS:
+        if ts * 1000 > received_at + AHEAD_NS:
             raise BadFrame(f"trade {event.trade_id} is from the future")
         self._event_time = event.event_time
         side: Side = "sell" if event.buyer_is_maker else "buy"
@@ -116,7 +133,7 @@ class BinanceSession:
         volumes = (candle.volume, candle.quote_volume, candle.taker_buy_volume, candle.taker_buy_quote_volume)
         if not all(map(is_amount, volumes)):
             raise BadFrame(f"volumes of the kline of {subscription} at {candle.open_time}")
-        if micros(event.event_time) * 1000 > received_at + _AHEAD_NS:
+        if micros(event.event_time) * 1000 > received_at + AHEAD_NS:
             raise BadFrame(f"a kline of {subscription} is from the future")
         self._event_time = event.event_time
         return KlineRecord(
@@ -187,7 +204,8 @@ class BinanceSession:
         if reply.code is None and reply.error is None:
             self.notices.append(Notice("acknowledged", f"request {reply.id}", streams))
         else:
-            self.notices.append(Notice("refused", f"code {error.get('code')}: {error.get('msg')}", streams))
+            refused = tuple(self._expected[stream].subscription for stream in streams)
+            self.notices.append(Notice("refused", f"code {error.get('code')}: {error.get('msg')}", streams, refused))
 
     def _ask(self, method: str, streams: tuple[str, ...]) -> str:
         number = next(self._ids)
