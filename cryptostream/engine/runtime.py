@@ -57,6 +57,11 @@ class Runtime:
                 stopper.cancel()
         return self._exit_code()
 
+    @property
+    def signalled(self) -> bool:
+        """Whether a signal asked for the end."""
+        return self._signal is not None
+
     def drain(self) -> None:
         """Stop reading, write and commit what was read, then end."""
         self._draining.set()

@@ -1,6 +1,61 @@
 """Counters that every part of a pipeline keeps, counted per batch and read by whoever shows them."""
 
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, TypeVar
+
 import msgspec
+
+LATENCY_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Histogram:
+    """How often a value was at most each of some bounds, as Prometheus counts: one call a batch, never a sample kept.
+
+    >>> waited = Histogram((1.0, 2.0))
+    >>> for seconds in (0.5, 1.0, 7.0):
+    ...     waited.observe(seconds)
+    >>> waited.counts, waited.total, waited.sum
+    ([2, 0, 1], 3, 8.5)
+    """
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: Sequence[float] = LATENCY_S) -> None:
+        self.bounds = tuple(bounds)
+        self.counts = [0] * (len(self.bounds) + 1)
+        """How many fell at or below each bound and above the one before; the last are those above all bounds."""
+        self.sum = 0.0
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts)
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    def add(self, other: "Histogram") -> None:
+        """Take in what another one of the same bounds has counted."""
+        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        self.sum += other.sum
+
+
+class PairFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one subscription stands: the newest id released and its time in microseconds, what it waits for."""
+
+    exchange: str
+    channel: str
+    pair: str
+    state: str = "live"
+    """live, filling (a gap is open), silent (it said nothing yet) or left out."""
+    last_id: int | None = None
+    ts: int | None = None
+    gap_from: int | None = None
+    gap_to: int | None = None
+    held: int = 0
+    note: str = ""
 
 
 class FeedStats(msgspec.Struct):
@@ -12,9 +67,31 @@ class FeedStats(msgspec.Struct):
     ignored_messages: int = 0
     connection_errors: int = 0
     reconnects: int = 0
+    reconnects_by: dict[str, int] = {}
+    """The same by reason; reasons are few and fixed."""
     dropped: int = 0
+    """Records the inbox had no room for; trades among them are fetched again."""
+    duplicates: int = 0
+    """Trades that had been released before: re-sent, or seen on two sockets."""
+    filled: int = 0
+    """Trades that were missed live and came over REST."""
+    gaps_opened: int = 0
+    gaps_filled: int = 0
+    gaps_unfillable: int = 0
+    missing: int = 0
+    """Trades, and windows of klines, that never came; all in gap entries."""
+    held: int = 0
+    """Trades that wait for missing ones now."""
+    stale: int = 0
+    """Streams found silent while their pair traded."""
+    rotations: int = 0
+    """Connections replaced before they ended."""
     lag_ms: float | None = None
     """Receive time less the venue's event time of the newest frame; negative where our clock is behind."""
+    exchange_to_socket: Histogram = msgspec.field(default_factory=Histogram)
+    """Seconds, one a batch: of its oldest record, if that came by a socket; never below zero."""
+    socket_to_published: Histogram = msgspec.field(default_factory=Histogram)
+    """Seconds that the oldest record of a batch waited until Redis had answered for it."""
 
 
 class PublisherStats(msgspec.Struct):
@@ -23,30 +100,85 @@ class PublisherStats(msgspec.Struct):
     published: int = 0
     duplicates: int = 0
     """Entries that the stream already held."""
+    gaps: int = 0
+    """Gap entries written, whoever found out that something is missing."""
+    saved: int = 0
+    """Trades this ingester had missed and found in the stream when it had fetched them: another one wrote them."""
     refused: int = 0
     """Entries that the stream has no place for any more."""
     errors: int = 0
+    spooled: int = 0
+    """Records that went to the spool because the bus was away."""
+    spool_bytes: int = 0
+    """What the spool holds now."""
+    overflowed: int = 0
+    """Records the spool had no room for; trades among them are fetched again."""
+    trouble: str = ""
+    """Why the bus takes nothing now; empty while it does."""
+
+
+S = TypeVar("S", FeedStats, PublisherStats)
+
+
+def merged(parts: Sequence[S]) -> S:
+    """Several parts' counters as one: sums, the worst lag, the first trouble."""
+    kind = type(parts[0])
+    return kind(**{name: _merged([getattr(part, name) for part in parts], name) for name in kind.__struct_fields__})
+
+
+def _merged(values: Sequence[Any], name: str) -> Any:
+    if name == "lag_ms":
+        return max((lag for lag in values if lag is not None), default=None)
+    if isinstance(values[0], Histogram):
+        whole = Histogram(values[0].bounds)
+        for one in values:
+            whole.add(one)
+        return whole
+    if isinstance(values[0], dict):
+        return {key: sum(one.get(key, 0) for one in values) for key in dict.fromkeys(chain.from_iterable(values))}
+    return next(filter(None, values), "") if isinstance(values[0], str) else sum(values)
+
+
+_FEED_SHOWN = (
+    "active_connections",
+    "total_messages",
+    "error_messages",
+    "ignored_messages",
+    "connection_errors",
+    "reconnects",
+    "rotations",
+    "dropped",
+    "duplicates",
+    "filled",
+    "gaps_opened",
+    "gaps_filled",
+    "gaps_unfillable",
+    "missing",
+    "held",
+    "stale",
+)
+_PUBLISHED_SHOWN = ("duplicates", "saved", "refused", "spooled", "spool_bytes", "overflowed")
+_PAIRS_SHOWN = 10
 
 
 def counters(feed: FeedStats, publisher: PublisherStats, pairs: list[str]) -> dict[str, object]:
-    """The counters in the shape that `stats` shows and other processes read."""
+    """The counters in the shape that `stats` shows and other processes read.
+
+    `publisher` and `ingest` hold numbers alone, for those of several ingesters are added up; the rest stands beside.
+    """
     tried = publisher.published + publisher.errors
     return {
         "publisher": {
             "publish_count": publisher.published,
             "error_count": publisher.errors,
             "error_rate": publisher.errors / tried if tried else 0.0,
-            "duplicates": publisher.duplicates,
-            "refused": publisher.refused,
+            **{name: getattr(publisher, name) for name in _PUBLISHED_SHOWN},
+            "troubled": int(bool(publisher.trouble)),
         },
-        "ingest": {
-            "active_connections": feed.active_connections,
-            "total_messages": feed.total_messages,
-            "error_messages": feed.error_messages,
-            "connection_errors": feed.connection_errors,
-            "reconnects": feed.reconnects,
-            "dropped": feed.dropped,
-        },
+        "ingest": {name: getattr(feed, name) for name in _FEED_SHOWN},
         "pairs_count": len(pairs),
-        "pairs_sample": pairs[:10],
+        "pairs_sample": pairs[:_PAIRS_SHOWN],
+        "lag_ms": feed.lag_ms,
+        "reconnects_by": feed.reconnects_by,
+        "trouble": publisher.trouble,
     }

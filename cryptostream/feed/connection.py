@@ -1,232 +1,204 @@
-"""One session on one socket, again and again: connect, say hello, hand frames over, notice silence, begin anew."""
+"""A group of subscriptions that stays followed: retried with back-off, replaced before it ends, never left early.
+
+A conversation is replaced when it is old, when the venue announces its end, and when the group changes: a second one
+is opened beside it, and it is left only once the second has heard what it did. Both go through the same door, so the
+overlap shows nowhere.
+"""
 
 import asyncio
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from math import inf
 from random import Random
-from typing import Protocol
 
 from cryptostream import logs
-from cryptostream.engine.backoff import Budget, backoff
+from cryptostream.engine.backoff import backoff
 from cryptostream.engine.clock import within
-from cryptostream.engine.stats import FeedStats
-from cryptostream.errors import BadFrame, CryptostreamError, VenueUnavailable
-from cryptostream.feed.inbox import Inbox
-from cryptostream.feed.transport import Closed, Connect, Refused, Socket
-from cryptostream.model.events import DeadLetter, Micros, Record
-from cryptostream.model.ports import Clock
-from cryptostream.venues.base import Limits, Session
+from cryptostream.feed.conversation import Conversation, Shared
+from cryptostream.feed.regroup import Group
+from cryptostream.model.instrument import Subscription
+from cryptostream.venues.base import Session
 
-_TICK_S = 0.5
-_SAMPLE_BYTES = 4096
-_BANNED_S = {429: 60.0, 418: 120.0}
+_APART_S = 0.25
+_FIRST_FRAMES_S = 10.0
+_LARGE_FRAMES, _LARGE_FRAMES_S = 3, 300.0
 _log = logs.get("feed")
 
 
-class OnRaw(Protocol):
-    """Who keeps raw frames; `control` marks the answers to what we sent. Raises CryptostreamError to end the feed."""
-
-    def __call__(self, received_at: int, frame: bytes, *, control: bool) -> None: ...
-
-
-class Gate:
-    """What all connections to one venue share: the connect budget of our address, and how long we are shut out."""
-
-    def __init__(self, limits: Limits, clock: Clock, *, connect_timeout_s: float) -> None:
-        self.budget = Budget(limits.connects, limits.connects_window_s)
-        self.connected = False
-        self._clock = clock
-        self._not_before = 0.0
-        self._reason = "no answer in time"
-        self._give_up_at = clock.monotonic() + connect_timeout_s
-
-    async def passed(self) -> None:
-        """Wait until another attempt is allowed."""
-        await self._clock.sleep(self.budget.take(self._clock.monotonic()))
-        while (left_s := self._not_before - self._clock.monotonic()) > 0:  # somebody may be told meanwhile to wait
-            await self._clock.sleep(left_s)
-
-    @property
-    def left_s(self) -> float:
-        """Seconds until the start is given up; without end once anybody was connected."""
-        return inf if self.connected else max(0.0, self._give_up_at - self._clock.monotonic())
-
-    def shut(self, for_s: float) -> None:
-        """Let nobody through for a while: the venue said so."""
-        self._not_before = max(self._not_before, self._clock.monotonic() + for_s)
-
-    def check(self, error: Exception, url: str) -> None:
-        """Give up at the start: at once where the venue forbids us, after the time-out where it does not answer."""
-        self._reason = str(error) or self._reason  # the last try is cut short by the time-out, and says nothing
-        if self.connected:
-            return
-        if isinstance(error, Refused) and error.status == 403:
-            hint = "its firewall refuses this address; the venue may not serve this country"
-            raise VenueUnavailable(f"{url} answers 403 to the handshake", hint=hint) from error
-        if not self.left_s:
-            hint = "check the address and the network: cryptostream doctor"
-            raise VenueUnavailable(f"no connection to {url}: {self._reason}", hint=hint) from error
-
-
 class Connection:
-    """Keeps one session alive. `on_raw` sees every frame as it was received."""
+    """Keeps a group followed. `active` names those of its subscriptions that spoke lately.
+
+    `on_open` is told what a socket just opened follows, `on_over` what one did that is over, and `on_too_large` that
+    frames beyond the limit end this connection again and again.
+    """
 
     def __init__(
         self,
-        session: Session,
+        group: Group,
+        shared: Shared,
         *,
-        connect: Connect,
-        limits: Limits,
-        gate: Gate,
-        inbox: Inbox,
-        stats: FeedStats,
-        clock: Clock,
+        session: Callable[[Sequence[Subscription]], Session],
         random: Random,
-        max_frame: int,
-        on_raw: OnRaw | None = None,
+        rotate_after_s: float,
+        active: Callable[[Group], Iterable[Subscription]],
+        on_open: Callable[[Group], None],
+        on_over: Callable[[Group], None],
+        on_too_large: Callable[["Connection"], None],
     ) -> None:
-        self.session = session
-        self.received_at = 0
-        self._connect = connect
-        self._limits = limits
-        self._gate = gate
-        self._inbox = inbox
-        self._stats = stats
-        self._clock = clock
+        self.group = group
+        self._shared = shared
+        self._session = session
         self._random = random
-        self._max_frame = max_frame
-        self._on_raw = on_raw
-        self._frames = 0
-        self._leaving = asyncio.Event()
-        self._failure: CryptostreamError | None = None
+        self._rotate_after_s = rotate_after_s
+        self._active = active
+        self._on_open, self._on_over, self._on_too_large = on_open, on_over, on_too_large
+        self._conversations: dict[Conversation, asyncio.Task[None]] = {}
+        self._changed = asyncio.Event()
+        self._delays = backoff(random)
+        next(self._delays)
+        self._not_before = 0.0
+        self._too_large: deque[float] = deque(maxlen=_LARGE_FRAMES)
+
+    @property
+    def url(self) -> str:
+        """Where it connects to."""
+        return self._session(self.group).url
+
+    @property
+    def conversations(self) -> Sequence[Conversation]:
+        """Those on an open socket, the oldest first: one, or two while it is replaced."""
+        return [each for each in self._conversations if each.opened and not each.over]
+
+    @property
+    def refused(self) -> dict[Subscription, str]:
+        """Subscriptions that the venue does not take, and what it says about them."""
+        return {wanted: why for each in self._conversations for wanted, why in each.refused.items()}
 
     async def run(self) -> None:
         """Converse until cancelled. Raises VenueUnavailable only while the venue was never reached."""
-        delays = backoff(self._random)
-        next(delays)
-        while True:
-            await self._gate.passed()
-            healthy_s = await self._converse()
-            delay_s = min(delays.send(healthy_s), self._gate.left_s)
-            self._stats.reconnects += 1
-            _log.info("feed.reconnecting", url=self.session.url, delay_s=round(delay_s, 2))
-            await self._clock.sleep(delay_s)
+        async with asyncio.TaskGroup() as tasks:
+            current = await self._opened(tasks, ())
+            while True:
+                age_s = self._rotate_after_s * (1 - self._random.random() / 10)
+                await self._until(partial(self._is_due, current), current.opened_at + age_s)
+                current = await self._replaced(tasks, current)
 
-    async def _converse(self) -> float:
-        """One socket's life; returns how many seconds it lasted."""
+    def move(self, group: Group) -> None:
+        """Follow another group from now on, and the present one until then."""
+        self.group = group
+        self._changed.set()
+
+    def resubscribe(self, wanted: Subscription) -> None:
+        """Ask again for one of its subscriptions that the venue does not serve."""
+        for conversation in self.conversations[-1:]:
+            if wanted in conversation.group:
+                conversation.resubscribe([wanted])
+
+    def stop(self) -> None:
+        """Say of every socket that it is left; whoever runs it cancels that."""
+        for conversation in self._conversations:
+            conversation.leave("stopped")
+
+    def _is_due(self, conversation: Conversation) -> bool:
+        """Whether a conversation needs a successor, whatever its age."""
+        moved = conversation.group != self.group
+        return conversation.over or conversation.closing or moved
+
+    async def _replaced(self, tasks: asyncio.TaskGroup, old: Conversation) -> Conversation:
+        """The conversation that has taken over from an old one, which is left only then."""
+        while True:
+            new = await self._opened(tasks, () if old.over else self._active(old.group))
+            await self._compared(old, new)
+            if not old.over and not new.over:
+                self._leave(old)
+            if old.over:
+                new.unheard.clear()
+                return new
+
+    async def _opened(self, tasks: asyncio.TaskGroup, awaited: Iterable[Subscription]) -> Conversation:
+        """Open a conversation about the group, however often it takes."""
+        while True:
+            await self._pause()
+            conversation = Conversation(
+                self._session(self.group),
+                self._shared,
+                on_change=self._changed.set,
+                on_lost=self._lost,
+                awaited=set(awaited).intersection(self.group),
+            )
+            self._conversations[conversation] = tasks.create_task(self._converse(conversation))
+            await self._until(partial(_is_tried, conversation))
+            if conversation.error is not None:
+                self._shared.gate.failed(conversation.error, conversation.session.url)
+            if conversation.opened:
+                self._on_open(conversation.group)
+                return conversation
+
+    async def _pause(self) -> None:
+        """Wait until the back-off and the venue allow another attempt."""
+        clock = self._shared.clock
+        await clock.sleep(min(self._not_before - clock.monotonic(), self._shared.gate.left_s))
+        await self._shared.gate.passed()
+        self._not_before = clock.monotonic() + _APART_S
+
+    async def _converse(self, conversation: Conversation) -> None:
+        """A conversation's task."""
         try:
-            socket = await within(self._clock, self._gate.left_s, self._open())
-        except (OSError, Refused) as error:
-            self._failed(error)
-            return 0.0
-        started = self._clock.monotonic()
-        self._gate.connected = True
-        self._stats.active_connections += 1
-        _log.info("feed.connected", url=self.session.url, streams=len(self.session.subscriptions))
-        try:
-            await self._live(socket)
+            await conversation.run()
         finally:
-            self._stats.active_connections -= 1
-            await socket.close()
-        return self._clock.monotonic() - started
+            del self._conversations[conversation]
+            self._on_over(conversation.group)
 
-    async def _open(self) -> Socket:
-        return await self._connect(self.session.url, self._on_frames, max_frame=self._max_frame)
+    def _lost(self, conversation: Conversation) -> None:
+        """One that ended by itself is counted, and makes the next one wait; one that was left does not."""
+        now = self._shared.clock.monotonic()
+        self._count(conversation.reason)
+        delay_s = self._delays.send(conversation.age_s)
+        self._not_before = now + delay_s
+        _log.info("feed.reconnecting", url=conversation.session.url, delay_s=round(delay_s, 2))
+        if conversation.reason == "too large":
+            self._count_large(now)
 
-    async def _live(self, socket: Socket) -> None:
-        self._leaving.clear()
-        jobs = (socket.closed(), self._subscribe(socket), self._watch(socket), self._leave())
-        try:
-            async with asyncio.TaskGroup() as group:
-                for job in jobs:
-                    group.create_task(job)
-        except* (Closed, TimeoutError) as group_error:
-            cause = str(group_error.exceptions[0])
-            self._stats.connection_errors += 1
-            _log.warning("feed.disconnected", url=self.session.url, cause=cause)
+    def _count(self, reason: str) -> None:
+        stats = self._shared.stats
+        stats.reconnects += 1
+        stats.reconnects_by[reason] = stats.reconnects_by.get(reason, 0) + 1
 
-    async def _subscribe(self, socket: Socket) -> None:
-        """Say hello no faster than the venue reads, and expect an answer to every word."""
-        for message in self.session.hello():
-            await socket.send(message)
-            await self._clock.sleep(1 / self._limits.control_per_s)
-        await self._clock.sleep(self._limits.ack_s)
-        if unanswered := self.session.unanswered():
-            raise TimeoutError(f"{len(unanswered)} subscriptions without an answer in {self._limits.ack_s:g} s")
+    def _count_large(self, now: float) -> None:
+        self._too_large.append(now)
+        if len(self._too_large) == _LARGE_FRAMES and now - self._too_large[0] <= _LARGE_FRAMES_S:
+            self._too_large.clear()
+            self._on_too_large(self)
 
-    async def _watch(self, socket: Socket) -> None:
-        """Notice a half-open socket: silence, then a ping that nobody answers."""
-        seen, silent_s = self._frames, 0.0
-        while True:
-            await self._clock.sleep(_TICK_S)
-            silent_s = silent_s + _TICK_S if self._frames == seen else 0.0
-            seen = self._frames
-            if silent_s >= self._limits.idle_s:
-                await self._ping(socket, silent_s)
-                silent_s = 0.0
+    async def _compared(self, old: Conversation, new: Conversation) -> None:
+        """Wait until the new one is served and has heard all it awaits, or long enough, or either is over."""
 
-    async def _ping(self, socket: Socket, silent_s: float) -> None:
-        try:
-            await within(self._clock, self._limits.pong_s, socket.ping())
-        except TimeoutError:
-            raise TimeoutError(f"nothing heard for {silent_s + self._limits.pong_s:g} s, not even a pong") from None
+        def ended() -> bool:
+            return old.over or new.over
 
-    async def _leave(self) -> None:
-        await self._leaving.wait()
-        if self._failure is not None:
-            raise self._failure
-        raise Closed(1000, "the venue is about to close")
+        await self._until(lambda: ended() or new.acknowledged)
+        await self._until(lambda: ended() or not new.unheard, self._shared.clock.monotonic() + _FIRST_FRAMES_S)
 
-    def _on_frames(self, frames: Sequence[bytes]) -> None:
-        """Read all frames of one read of the socket: one time, one hand-over to the inbox."""
-        self._frames += len(frames)
-        self.received_at = received_at = self._clock.now_ns()
-        receive, notices = self.session.receive, self.session.notices
-        records: list[Record] = []
-        for frame in frames:
+    def _leave(self, old: Conversation) -> None:
+        moved = old.group != self.group
+        cause = "the venue announced its end" if old.closing else "its pairs changed" if moved else "rotated"
+        if old.closing:
+            self._count("shutdown")
+        self._shared.stats.rotations += 1
+        old.leave(cause)
+        self._conversations[old].cancel()
+
+    async def _until(self, holds: Callable[[], bool], moment: float = inf) -> None:
+        """Wait until something holds that a conversation or a move can bring about, or for a moment of the clock."""
+        clock = self._shared.clock
+        while not holds() and (left_s := moment - clock.monotonic()) > 0:
+            self._changed.clear()
             try:
-                made = receive(frame, received_at)
-            except BadFrame as error:
-                made = (self._dead_letter(frame, str(error)),)
-            records += made
-            if self._on_raw is not None:
-                self._keep(received_at, frame, control=not made and bool(notices))
-            if notices:
-                self._hear()
-        if records:
-            self._inbox.put(records)
+                await within(clock, left_s, self._changed.wait())
+            except TimeoutError:
+                return
 
-    def _keep(self, received_at: int, frame: bytes, *, control: bool) -> None:
-        """Hand a frame to the tape; one that fails ends the feed rather than record with holes."""
-        assert self._on_raw is not None  # noqa: S101 - asked by the only caller
-        try:
-            self._on_raw(received_at, frame, control=control)
-        except CryptostreamError as error:
-            self._failure = error
-            self._leaving.set()
 
-    def _dead_letter(self, frame: bytes, reason: str) -> DeadLetter:
-        self._stats.error_messages += 1
-        sample = frame[:_SAMPLE_BYTES].decode("utf-8", "backslashreplace")
-        return DeadLetter(self.session.url, reason, sample, len(frame), Micros(self.received_at // 1000))
-
-    def _hear(self) -> None:
-        for notice in self.session.notices:
-            if notice.kind == "refused":
-                _log.error("feed.refused", streams=notice.streams, why=notice.detail)
-            elif notice.kind == "closing":
-                _log.info("feed.closing", url=self.session.url, why=notice.detail)
-                self._leaving.set()
-        self.session.notices.clear()
-
-    def _failed(self, error: Exception) -> None:
-        self._stats.connection_errors += 1
-        _log.warning("feed.unreachable", url=self.session.url, why=str(error) or type(error).__name__)
-        if isinstance(error, Refused) and error.status in _BANNED_S:
-            self._gate.shut(error.retry_after_s or _BANNED_S[error.status])
-        self._gate.check(error, self.session.url)
-
-    @property
-    def frames(self) -> int:
-        """Frames received since the start."""
-        return self._frames
+def _is_tried(conversation: Conversation) -> bool:
+    return conversation.opened or conversation.over

@@ -3,6 +3,8 @@
 Four things stand between a caller and a host, each kept per host: a *pause* the host asked for (429, 418), a circuit
 *breaker* that opens after five failures in a row, the *budget* of weight a minute, and a few retries with jitter of
 what may heal by itself (5xx, time-outs, broken connections). Who waits, waits alone: calls that need no waiting pass.
+Small calls stand in a line of their own and have the last hundredth of the budget to themselves, so that whoever looks
+after streams is not kept waiting by whoever fetches 100,000 trades.
 """
 
 import asyncio
@@ -31,6 +33,7 @@ _LONGEST_PAUSE_S = 3 * 86_400.0
 """Three days: the longest ban a venue announces."""
 _BREAKER_FAILURES = 5
 _BREAKER_OPEN_S = 30.0
+_SMALL_WEIGHT = 5
 _REASON_BYTES = 4096
 
 
@@ -53,11 +56,13 @@ class Paused(VenueUnavailable):
 
 
 class Unanswered(VenueUnavailable):
-    """No usable answer this time: another try may help, and was made."""
+    """No usable answer this time: another try may help, and was made. `tried_s`: how long all tries took."""
+
+    tried_s = 0.0
 
 
 class _Host:
-    """What is kept about one host: its line of waiting calls, its budget, the silence it asked for."""
+    """What is kept about one host: its lines of waiting calls, its budget, the silence it asked for."""
 
     def __init__(self, name: str, weight_per_minute: int, clock: Clock) -> None:
         self.name = name
@@ -65,15 +70,18 @@ class _Host:
         """The last failure, for whoever is kept away because of it."""
         self._budget = WeightBudget(weight_per_minute)
         self._clock = clock
-        self._line = asyncio.Lock()
+        self._lines = {small: asyncio.Lock() for small in (True, False)}
+        self._kept_for_small = weight_per_minute // 100
         self._silent_until = clock.monotonic()
         self._silenced_by = 0
 
     async def turn(self, weight: int) -> None:
         """Wait in line until the budget allows the call. Raises Paused."""
-        async with self._line:
+        small = weight <= _SMALL_WEIGHT
+        kept = 0 if small else self._kept_for_small
+        async with self._lines[small]:
             self._check_silence()
-            while delay_s := self._budget.wait_s(weight, self._clock.monotonic()):
+            while delay_s := self._budget.wait_s(weight + kept, self._clock.monotonic()):
                 _log.info("rest.waiting", host=self.name, delay_s=round(delay_s, 1), weight=weight)
                 await self._clock.sleep(max(delay_s, _SHORTEST_WAIT_S))
                 self._check_silence()
@@ -160,11 +168,16 @@ class Rest:
         """
         host = self._host(_checked_host(request.url))
         # Not the decorator: it would log the request, and with it the key in its headers.
+        tried_s = 0.0
         async for attempt in stamina.retry_context(
             on=Unanswered, attempts=self._attempts, wait_initial=0.2, wait_max=5.0, wait_jitter=0.5
         ):
             with attempt:
-                return await self._try(request, host)
+                try:
+                    return await self._try(request, host)
+                except Unanswered as error:
+                    error.tried_s = tried_s = tried_s + error.tried_s
+                    raise
         raise AssertionError("unreachable")
 
     def _host(self, name: str) -> _Host:
@@ -174,11 +187,12 @@ class Rest:
 
     async def _try(self, request: Request, host: _Host) -> bytes:
         await host.turn(request.weight)
+        began_s = self.clock.monotonic()
         try:
             async with await self._breakers.get_breaker(host.name):
                 return await self._answer(request, host)
         except Unanswered as error:
-            host.trouble = str(error)
+            host.trouble, error.tried_s = str(error), self.clock.monotonic() - began_s
             raise
         except OpenedState as error:
             message = f"{host.trouble}; {_BREAKER_FAILURES} failures in a row, not calling it now"

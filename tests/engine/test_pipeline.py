@@ -1,10 +1,12 @@
 """The loop: everything in order, committed only after every sink accepted it."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from cryptostream.engine.clock import SystemClock
 from cryptostream.engine.pipeline import Pipeline
 from cryptostream.model.ports import Sink
 from cryptostream.testing import ListSink, ListSource
@@ -46,3 +48,48 @@ async def test_a_limit_ends_it_to_the_event() -> None:
     await pipeline.run()
     assert sink.events == list(range(10))
     assert pipeline.events == 10
+
+
+async def test_a_limit_counts_what_counts_and_lets_the_rest_through() -> None:
+    source, sink = ListSource(["x", 1, "x", 2, "x", 3, "x"], batch_size=3), ListSink()
+    pipeline = Pipeline("test", source, [sink], limit=2, counts=lambda event: isinstance(event, int))
+    await pipeline.run()
+    assert sink.events == ["x", 1, "x", 2]
+    assert pipeline.events == 2
+
+
+class Slow(Sink):
+    """A sink whose opening takes for ever; `closed` once it was left."""
+
+    closed = False
+
+    async def __aenter__(self) -> "Slow":
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.closed = True
+        return self
+
+    async def write(self, events: Sequence[Any]) -> None:
+        raise AssertionError("never open")
+
+
+async def test_a_stop_does_not_wait_for_what_is_still_being_opened() -> None:
+    sink = Slow()
+    pipeline = Pipeline("p", ListSource([1]), [sink])
+    running = asyncio.ensure_future(pipeline.run())
+    await SystemClock().sleep(0)
+    pipeline.stop()
+    done, _ = await asyncio.wait([running], timeout=1)  # wait_for would cancel it itself, and call that a success
+    assert done == {running}
+    await running
+    assert sink.closed
+    assert pipeline.events == 0
+
+
+async def test_a_cancellation_while_opening_is_no_stop() -> None:
+    running = asyncio.ensure_future(Pipeline("p", ListSource([1]), [Slow()]).run())
+    await SystemClock().sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running

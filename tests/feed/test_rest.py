@@ -199,6 +199,45 @@ async def test_waiting_for_one_venue_does_not_hold_up_another(clock: ManualClock
     assert clock.monotonic() == 60
 
 
+async def test_a_small_call_is_not_kept_waiting_by_heavy_ones(clock: ManualClock) -> None:
+    async def pace() -> None:
+        while True:
+            await clock.sleep(0.5)
+
+    heavy, small = Request(url="https://venue.test/", weight=100), Request(url="https://venue.test/", weight=2)
+    async with door(Script(answer()), clock, weight_per_minute=1000) as rest:
+        pacing = asyncio.create_task(pace())
+        waiting = [asyncio.create_task(rest.get(heavy)) for _ in range(12)]
+        await clock.sleep(10)
+        await rest.get(small)
+        assert clock.monotonic() < 20
+        await asyncio.gather(*waiting)
+        assert clock.monotonic() >= 60
+        pacing.cancel()
+
+
+async def test_small_calls_do_not_exceed_the_budget_either(clock: ManualClock) -> None:
+    small = Request(url="https://venue.test/", weight=5)
+    async with door(Script(answer()), clock, weight_per_minute=1000) as rest:
+        for _ in range(200):
+            await rest.get(small)
+        assert clock.monotonic() == 0
+        await rest.get(small)
+    assert clock.monotonic() == 60
+
+
+async def test_a_failure_tells_how_long_was_tried_and_not_how_long_was_waited(clock: ManualClock) -> None:
+    async def slow(_: httpx2.Request) -> httpx2.Response:
+        await clock.sleep(7)
+        return httpx2.Response(502)
+
+    async with door(slow, clock, weight_per_minute=100) as rest:
+        with pytest.raises(Unanswered) as failed:
+            await rest.get(Request(url="https://venue.test/", weight=60))
+    assert failed.value.tried_s == 3 * 7
+    assert clock.monotonic() > 100
+
+
 async def test_the_venues_own_count_is_believed_where_it_is_higher(clock: ManualClock) -> None:
     script = Script(answer(x_used="95"))
     async with door(script, clock, weight_per_minute=100, weight_header="X-Used") as rest:
