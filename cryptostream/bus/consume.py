@@ -52,6 +52,7 @@ class Group(Source):
                     look_at = self._clock.monotonic() + _RESCAN_S
                 entries = await self._read()
             except BusUnavailable as trouble:
+                self._read_pending_first()
                 await outage.wait(trouble)
                 continue
             outage.over()
@@ -71,11 +72,15 @@ class Group(Source):
                 await pipeline.execute()
         except BusUnavailable as trouble:
             _log.warning("group.unacknowledged", group=self._group, entries=len(batch.events), why=str(trouble))
-            self._places = dict.fromkeys(self._places, _PENDING)
+            self._read_pending_first()
 
     def stop(self) -> None:
         """Read nothing more; a read that is under way ends within a second."""
         self._stopped = True
+
+    def _read_pending_first(self) -> None:
+        """What a lost reply held, and what could not be acknowledged, is ours and comes no more as new."""
+        self._places = dict.fromkeys(self._places, _PENDING)
 
     async def _discover(self) -> None:
         for pattern in self._patterns:

@@ -32,6 +32,9 @@ _SOCKET_PATH_BYTES = 100
 """Linux takes 107 bytes, macOS 103."""
 _PATIENCE_S = 60.0
 _POLL_S = 0.02
+_WATCH_S = 1.0
+_LOST_S = 3.0
+"""How long nobody may answer for a server: another command may just be starting it."""
 _LOG_HINT = "redis.log in the data folder says more"
 
 T = TypeVar("T")
@@ -60,6 +63,28 @@ async def embedded(data_dir: Path, clock: Clock, *, grace_s: float | None = None
         os.close(users)
 
 
+async def until_lost(data_dir: Path, clock: Clock) -> None:
+    """Watch the server of a data folder. Raises BusUnavailable once nobody answers for it any more.
+
+    Its guardian starts it again once; what ends twice within a minute would end a third time.
+    """
+    plan, lost_s = _plan(data_dir, GRACE_S), 0.0
+    while lost_s < _LOST_S:
+        await clock.sleep(_WATCH_S)
+        lost_s = lost_s + _WATCH_S if _is_lost(plan) else 0.0
+    raise BusUnavailable(f"the embedded server in {plan.folder} ended twice within a minute", hint=_LOG_HINT)
+
+
+def _is_lost(plan: Plan) -> bool:
+    """Whether neither a guardian nor a server that outlived it is there, and nobody is about to start one."""
+    if (alone := guardian.lock(plan.file("start"), fcntl.LOCK_EX)) is None:
+        return False
+    try:
+        return not (_is_held(plan.file("guardian")) or _is_held(plan.file("server")))
+    finally:
+        os.close(alone)
+
+
 async def _patiently(attempt: Callable[[Plan], Awaitable[T | None]], plan: Plan, clock: Clock) -> T:
     """The first answer of an attempt that may have to wait for another process to start or to stop."""
     deadline = clock.monotonic() + _PATIENCE_S
@@ -80,7 +105,7 @@ async def _find_or_start(plan: Plan) -> str | None:
     if (alone := guardian.lock(plan.file("start"), fcntl.LOCK_EX)) is None:
         return None
     try:
-        if not _is_guarded(plan):
+        if not _is_held(plan.file("guardian")):
             await asyncio.to_thread(_launch, plan)
         return plan.file("url").read_text()
     except FileNotFoundError:
@@ -89,8 +114,8 @@ async def _find_or_start(plan: Plan) -> str | None:
         os.close(alone)
 
 
-def _is_guarded(plan: Plan) -> bool:
-    if (free := guardian.lock(plan.file("guardian"), fcntl.LOCK_EX)) is None:
+def _is_held(lock: Path) -> bool:
+    if (free := guardian.lock(lock, fcntl.LOCK_EX)) is None:
         return True
     os.close(free)
     return False

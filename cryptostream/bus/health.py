@@ -1,12 +1,14 @@
 """Whether a bus can be trusted with data: what the server tells about itself, and what follows from it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec.structs import replace
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from cryptostream.bus.connect import Bus
@@ -36,15 +38,22 @@ class BusFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def look(bus: Bus, clock: Clock) -> BusFacts:
-    """Ask the server about itself. What it refuses to tell stays None: not everybody may ask INFO and CONFIG."""
+    """Ask the server about itself. What it refuses to tell stays None: not everybody may ask INFO and CONFIG.
+
+    A cluster is as good as the weakest of its masters: each fact is the worst that any of them tells.
+    """
+    return weakest([await _look(bus.url, server, clock) for server in await bus.masters()])
+
+
+async def _look(url: str, server: Redis, clock: Clock) -> BusFacts:
     start_s = clock.monotonic()
-    await bus.command.ping()
+    await server.ping()
     round_trip_s = clock.monotonic() - start_s
-    info: Mapping[str, Any] = await _told(bus.command.info()) or {}
-    config: Mapping[str, Any] = await _told(bus.command.config_get("save")) or {}
+    info: Mapping[str, Any] = await _told(server.info()) or {}
+    config: Mapping[str, Any] = await _told(server.config_get("save")) or {}
     append_only = info.get("aof_enabled")
     return BusFacts(
-        url=bus.url,
+        url=url,
         round_trip_ms=round_trip_s * 1000,
         server="valkey" if "valkey_version" in info else "redis" if info else None,
         version=info.get("valkey_version", info.get("redis_version")),
@@ -54,7 +63,28 @@ async def look(bus: Bus, clock: Clock) -> BusFacts:
         policy=info.get("maxmemory_policy"),
         max_bytes=info.get("maxmemory"),
         used_bytes=info.get("used_memory"),
-        skew_ms=await _skew_ms(bus, clock),
+        skew_ms=await _skew_ms(server, clock),
+    )
+
+
+def weakest(told: Sequence[BusFacts]) -> BusFacts:
+    """Several servers as one: the worst fact of each kind."""
+
+    def worst(badness: Callable[[BusFacts], Any]) -> BusFacts:
+        return max(told, key=badness)
+
+    kept = worst(lambda facts: (not facts.append_only, not facts.save))
+    fullest = worst(lambda facts: (facts.used_bytes or 0) / facts.max_bytes if facts.max_bytes else 0.0)
+    return replace(
+        min(told, key=lambda facts: _number(facts.version or "")),
+        round_trip_ms=max(facts.round_trip_ms for facts in told),
+        role=worst(lambda facts: facts.role not in (None, "master")).role,
+        append_only=kept.append_only,
+        save=kept.save,
+        policy=worst(lambda facts: facts.policy not in (None, "noeviction")).policy,
+        max_bytes=fullest.max_bytes,
+        used_bytes=fullest.used_bytes,
+        skew_ms=worst(lambda facts: abs(facts.skew_ms or 0.0)).skew_ms,
     )
 
 
@@ -78,9 +108,9 @@ async def _told(question: Any) -> Any:
     return None
 
 
-async def _skew_ms(bus: Bus, clock: Clock) -> float | None:
+async def _skew_ms(server: Redis, clock: Clock) -> float | None:
     before_ns = clock.now_ns()
-    told = await _told(bus.command.time())
+    told = await _told(server.time())
     if told is None:
         return None
     middle_ms = (before_ns + clock.now_ns()) / 2e6
@@ -97,7 +127,7 @@ def _version(facts: BusFacts) -> Finding | None:
     if facts.version is None:
         return warn("bus version", "the server does not tell", f"make sure it is Redis {_dotted(OLDEST)} or newer")
     told = f"{facts.server} {facts.version}"
-    if tuple(int(part) for part in facts.version.split(".")[:2] if part.isdigit()) < OLDEST:
+    if _number(facts.version) < OLDEST:
         return fail("bus version", f"{told} is too old", f"install Redis {_dotted(OLDEST)} or newer")
     return ok("bus version", told)
 
@@ -146,10 +176,14 @@ def _skew(facts: BusFacts) -> Finding | None:
 
 def _exposure(facts: BusFacts) -> Finding | None:
     parts = urlsplit(facts.url)
-    if parts.scheme not in ("redis", "rediss") or parts.username or _is_loopback(parts.hostname or "localhost"):
+    if not parts.scheme.startswith("redis") or "@" in parts.netloc:
+        return None
+    hosts = [urlsplit(f"//{server}").hostname or "localhost" for server in parts.netloc.split(",")]
+    exposed = next((host for host in hosts if not _is_loopback(host)), None)
+    if exposed is None:
         return None
     fix = "give it a password (requirepass or an ACL user) and put it into the URL"
-    return warn("bus exposure", f"{parts.hostname} lets anybody in who reaches it", fix)
+    return warn("bus exposure", f"{exposed} lets anybody in who reaches it", fix)
 
 
 def _is_loopback(host: str) -> bool:
@@ -162,6 +196,10 @@ def _is_loopback(host: str) -> bool:
 def _is_volatile(facts: BusFacts) -> bool:
     """Whether the embedded bus runs without a server: a real one tells its own user everything."""
     return facts.version is None and facts.url.startswith("embedded:")
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
 
 
 def _dotted(version: tuple[int, ...]) -> str:

@@ -59,14 +59,8 @@ async def streams(bus: Bus, pattern: str) -> list[str]:
 
 async def keys(bus: Bus, pattern: str, kind: str) -> set[str]:
     """The keys of one type that match a glob, by SCAN: a server with many keys goes on serving others."""
-    found: set[str] = set()
-    cursor = 0
     with asking(bus):
-        while True:
-            cursor, names = await bus.command.scan(cursor, match=pattern, count=_SCAN_COUNT, _type=kind)
-            found.update(map(str, names))
-            if not cursor:
-                return found
+        return {str(name) async for name in bus.command.scan_iter(match=pattern, count=_SCAN_COUNT, _type=kind)}
 
 
 async def tops(bus: Bus, names: Sequence[str]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Names of streams and ids of entries: section 3 of the contract, and nothing else."""
 
+from cryptostream.model.events import Ledger
 from cryptostream.model.instrument import Subscription
 
 DEFAULT_VENUE = "binance"  # the contract leaves its name out of the keys, and only there
@@ -27,6 +28,15 @@ def stream_key(subscription: Subscription, template: str | None = None) -> str:
         return template.format(exchange=exchange, channel=channel, pair=pair, interval=interval)
     venue = () if exchange == DEFAULT_VENUE else (exchange,)
     return ":".join((channel, *venue, pair, *((interval,) if interval else ())))
+
+
+def ledger_key(ledger: Ledger) -> str:
+    """The stream of a venue's ledger.
+
+    >>> ledger_key(Ledger("binance"))
+    'events:binance'
+    """
+    return f"events:{ledger.exchange}"
 
 
 def kline_id(event_ms: int, close_time: int, *, closed: bool) -> str:

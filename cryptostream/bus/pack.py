@@ -6,15 +6,20 @@
 from collections.abc import Callable
 from typing import cast
 
-from cryptostream.bus.keys import DEAD_LETTERS, kline_id, stream_key
+from cryptostream.bus.keys import DEAD_LETTERS, kline_id, ledger_key, stream_key
 from cryptostream.bus.resp import bulk
 from cryptostream.model import codec
-from cryptostream.model.events import Entry, GapRecord, KlineRecord, Record, TradeRecord
+from cryptostream.model.events import Entry, GapRecord, KlineRecord, Ledger, Record, TradeRecord
 from cryptostream.model.instrument import Subscription
+from cryptostream.model.intervals import closes
 from cryptostream.model.text import MAX_DIGITS
+
+Source = Subscription | Ledger | None
+"""What a record comes from, and with it where it goes; None is a frame that nobody could read."""
 
 _TRADE_FIELDS = 7
 _DEAD_LETTERS_KEPT = 1000
+_LEDGER_KEPT = 10_000
 # Text of a number's length is half of what packing it costs. Venues let nothing longer through.
 _SIZES = [f"${size}\r\n" for size in range(MAX_DIGITS + 1)]
 _SIDES = {side: f"{bulk('side')}{bulk(side)}" for side in ("buy", "sell")}
@@ -63,8 +68,8 @@ class Stream:
         """The id a record's entry gets here, `*` where the server chooses; moves the clamp on."""
         if isinstance(record, TradeRecord):
             return f"{self._clamped(record.ts)}-{record.trade_id}"
-        if isinstance(record, KlineRecord):
-            return kline_id(record.ts // 1000, record.close_time, closed=record.closed)
+        if (own := window_id(record)) is not None:
+            return own
         if isinstance(record, GapRecord):  # at the trade before it, which the stream knows better than the record
             return f"{self.ms or record.ts // 1000}-{record.gap_from}"
         return "*"
@@ -82,9 +87,13 @@ class Stream:
         return f"*{self._arguments + 2 * fields}\r\n{self._head}"
 
 
-def dead_letters() -> Stream:
-    """The stream of frames that nobody could read: the server numbers its entries, and it keeps about 1,000."""
-    return Stream(DEAD_LETTERS, None, maxlen=_DEAD_LETTERS_KEPT)
+def stream_of(source: Source, key_of: Callable[[Subscription], str], *, maxlen: int) -> Stream:
+    """The stream of a source. That of unreadable frames and a ledger are numbered by the server, and short."""
+    if source is None:
+        return Stream(DEAD_LETTERS, None, maxlen=_DEAD_LETTERS_KEPT)
+    if isinstance(source, Ledger):
+        return Stream(ledger_key(source), None, maxlen=_LEDGER_KEPT)
+    return Stream(key_of(source), source, maxlen=maxlen)
 
 
 class Entries:
@@ -92,16 +101,28 @@ class Entries:
 
     def __init__(self, key_of: Callable[[Subscription], str] = stream_key) -> None:
         self._key_of = key_of
-        self._streams: dict[Subscription | None, Stream] = {}
+        self._streams: dict[Source, Stream] = {}
 
     def __call__(self, record: Record) -> Entry:
         """The entry of the next record; clamps its id as the publisher does."""
         wanted = record.subscription
         stream = self._streams.get(wanted)
         if stream is None:
-            stream = dead_letters() if wanted is None else Stream(self._key_of(wanted), wanted, maxlen=0)
-            self._streams[wanted] = stream
+            stream = self._streams[wanted] = stream_of(wanted, self._key_of, maxlen=0)
         return Entry(stream.key, stream.entry_id(record), codec.fields(record))
+
+
+def window_id(record: Record) -> str | None:
+    """The id of a kline's entry, and of a gap of klines: the same in every stream, whoever writes it; else None.
+
+    A gap stands where the closed kline of its last missing window would: above all that may stand before it, below all
+    that comes after it, and in the place of what another writer may have had after all.
+    """
+    if isinstance(record, KlineRecord):
+        return kline_id(record.ts // 1000, record.close_time, closed=record.closed)
+    if isinstance(record, GapRecord) and (interval := record.subscription.interval):
+        return kline_id(0, closes(interval, record.gap_to), closed=True)
+    return None
 
 
 def number(record: Record) -> int:

@@ -1,13 +1,15 @@
-"""Records to streams: each once, in order, one write for a whole batch; an outage is waited out, never skipped.
+"""Records to streams: each once, in order. While the bus is away they wait on disk, and nobody waits for the bus.
 
-The entry id makes it safe to send anything twice: Redis refuses what is not above the stream's top, and a refusal is
-settled by looking at what stands there. XADD: https://redis.io/docs/latest/commands/xadd/
+Two ways lead to the bus, never both at once. *Directly*: a batch is written as it comes (`writer.py`). When that fails,
+the batch and all after it go into the *spool*, from where a task of its own brings them to the bus, oldest first; once
+the spool is empty, batches go directly again. Entry ids make it harmless that some are sent twice.
 """
 
-import sys
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from itertools import groupby
-from operator import attrgetter
+import asyncio
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from types import TracebackType
 from typing import Any, Self
@@ -15,27 +17,52 @@ from typing import Any, Self
 import hiredis
 
 from cryptostream import logs
-from cryptostream.bus.connect import Bus, translate_reply
-from cryptostream.bus.keys import kline_id, parse_id, stream_key
-from cryptostream.bus.pack import Stream, dead_letters, number
-from cryptostream.bus.resp import NOT_ABOVE, Wire, command
+from cryptostream.bus.ask import heed_cancellation
+from cryptostream.bus.awaited import Awaited, Rewind
+from cryptostream.bus.connect import Bus, translate
+from cryptostream.bus.keys import stream_key
+from cryptostream.bus.spool import Spool, Unreadable
+from cryptostream.bus.writer import OutOfMemory, Writer
 from cryptostream.engine.backoff import backoff
+from cryptostream.engine.clock import within
 from cryptostream.engine.stats import PublisherStats
-from cryptostream.errors import BusUnavailable
-from cryptostream.model.events import KlineRecord, Record
+from cryptostream.errors import BusRefused, BusUnavailable
+from cryptostream.model.events import Ledger, LedgerRecord, Micros, Record
 from cryptostream.model.instrument import Subscription
 from cryptostream.model.ports import Clock
 
 _WRITE_ENTRIES = 1000
-_subscription = attrgetter("subscription")
+_CAREFUL_ENTRIES = 16
+"""Redis reads so few at once: no memory can become free between two of them, so that it takes the later one alone."""
+_ROOM = 0.75
+_SYNC_S = 1.0
+_PROGRESS_S = 5.0
+_LAST_DRAIN_S = 2.0
+_AWAY_CAP_S = 0.5
+_REFUSED_CAP_S = 5.0
+_TROUBLE = (OSError, TimeoutError, hiredis.HiredisError, BusUnavailable, BusRefused)
 _log = logs.get("bus")
+
+
+@dataclass
+class _Outage:
+    """From the first batch that the bus did not take until it has all of them."""
+
+    since_s: float
+    exchanges: Sequence[str]
+    drained: int = 0
+    overflowed: int = 0
+    told: bool = False
 
 
 class Publisher:
     """The sink that writes records to Redis Streams.
 
-    `key_of` names the stream of a subscription, `maxlen` is about how many entries a stream keeps (0: all).
-    Raises BusRefused when Redis refuses for good (rights, a key of another type); waits through everything else.
+    `key_of` names the stream of a subscription, `maxlen` is about how many entries a stream keeps (0: all). What the
+    bus has lost, or the spool had no room for, is asked of `rewind`. Without a `spool`, `write` waits for the bus.
+
+    Raises BusRefused where Redis refuses (rights, a key of another type) before it ever took anything. After that, and
+    whatever else goes wrong, records wait in the spool.
     """
 
     def __init__(
@@ -47,162 +74,309 @@ class Publisher:
         key_of: Callable[[Subscription], str] = stream_key,
         random: Random | None = None,
         stats: PublisherStats | None = None,
+        spool: Spool | None = None,
+        rewind: Rewind | None = None,
+        ingester: str = "",
     ) -> None:
         self.stats = stats or PublisherStats()
-        self._bus = bus
+        self._url = bus.url
         self._clock = clock
-        self._maxlen = maxlen
-        self._key_of = key_of
         self._random = random or Random()  # noqa: S311 - jitter, not a secret
-        self._streams: dict[Subscription | None, Stream] = {}
-        self._wire: Wire | None = None
+        self._spool = spool
+        self._rewind = rewind
+        self._ingester = ingester
+        self._unstored = Awaited(self._go_back, cause="overflow", clock=clock)
+        self._unjoined = Awaited(self._go_back, cause="bus_reset", clock=clock)
+        self._writer = Writer(
+            bus,
+            clock=clock,
+            maxlen=maxlen,
+            key_of=key_of,
+            stats=self.stats,
+            awaited=self._unjoined,
+            goes_back=rewind is not None,
+            ingester=ingester,
+        )
+        self._outage: _Outage | None = None
+        self._away, self._back = asyncio.Event(), asyncio.Event()
+        self._accepted = self._adopting = self._refused = False
+        self._step = _WRITE_ENTRIES
+        self._damaged = 0
+        self._jobs = asyncio.TaskGroup()
+        self._running: list[asyncio.Task[None]] = []
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room yet for what was lost for want of it."""
+        if self._outage is None or self._spool is None or not self._outage.overflowed:
+            return False
+        return self._spool.failed or self._spool.bytes > self._spool.max_bytes * _ROOM
 
     async def __aenter__(self) -> Self:
-        self._wire = Wire(await self._bus.raw_connection())
+        """Connect, and bring to the bus what dead writers have left for it. Raises BusUnavailable, BusRefused.
+
+        Cancelled meanwhile, it leaves the rest on disk for the next start.
+        """
+        await self._writer.connect()
+        await self._jobs.__aenter__()
+        if self._spool is not None:
+            try:
+                heed_cancellation()
+                await self._adopt(self._spool)
+                heed_cancellation()
+            except BaseException:
+                await self._leave()
+                raise
+            drain, sync = self._drain_whenever_away(self._spool), self._sync_while_away(self._spool)
+            self._running = [self._jobs.create_task(drain), self._jobs.create_task(sync)]
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._disconnect()
+        """Leave what the bus does not take now in the spool, for the next start."""
+        if kind is None and self._outage is not None and not self.stats.trouble:
+            with suppress(TimeoutError):
+                await within(self._clock, _LAST_DRAIN_S, self._back.wait())
+        await self._leave()
 
     async def write(self, events: Sequence[Record]) -> None:
-        """Publish records in order and return once Redis has answered for each of them."""
+        """Publish records in order; return once each is in Redis or, while that is away, in the spool."""
+        if self._unstored:
+            events = self._sifted(events)
         for start in range(0, len(events), _WRITE_ENTRIES):
-            await self._through_outages(self._publish, events[start : start + _WRITE_ENTRIES])
-
-    async def _publish(self, records: Sequence[Record]) -> None:
-        await self._open_streams(records)
-        streams = self._streams
-        replies = await self._send((streams[record.subscription].pack(record) for record in records), len(records))
-        if set(map(type, replies)) == {bytes}:
-            self.stats.published += len(records)
-            return
-        errors = [place for place, reply in enumerate(replies) if type(reply) is not bytes]
-        self.stats.published += len(records) - len(errors)
-        await self._settle(records, replies, errors)
-
-    async def _open_streams(self, records: Sequence[Record]) -> None:
-        """Learn the top entry of each stream that is new to us: no entry of ours may precede it."""
-        new = [wanted for wanted in dict.fromkeys(map(_subscription, records)) if wanted not in self._streams]
-        if not new:
-            return
-        opened = [self._stream(wanted) for wanted in new]
-        replies = await self._send([_newest(stream.key) for stream in opened], len(opened))
-        for wanted, stream, reply in zip(new, opened, replies, strict=True):
-            self._check(reply, stream.key)
-            stream.ms = _id_of(reply)[0]
-            self._streams[wanted] = stream
-
-    def _stream(self, wanted: Subscription | None) -> Stream:
-        return dead_letters() if wanted is None else Stream(self._key_of(wanted), wanted, maxlen=self._maxlen)
-
-    async def _settle(self, records: Sequence[Record], replies: Sequence[Any], errors: Sequence[int]) -> None:
-        """Find out what became of each record that was not accepted, stream by stream."""
-        refused: dict[Subscription | None, list[int]] = {}
-        for place in errors:
-            subscription = records[place].subscription
-            if NOT_ABOVE not in str(replies[place]):
-                self._check(replies[place], self._streams[subscription].key)
-            refused.setdefault(subscription, []).append(place)
-        for subscription, places in refused.items():
-            klines = [record for place in places if isinstance(record := records[place], KlineRecord)]
-            if klines:
-                await self._settle_klines(klines, self._streams[subscription].key)
+            piece = events[start : start + _WRITE_ENTRIES]
+            if self._outage is None and await self._taken(piece):
+                continue
+            if self._spool is None:
+                await self._insist(piece)
             else:
-                await self._settle_numbered(records, replies, places)
+                self._store(self._spool, piece)
+        if self._outage is not None and self._spool is not None and self._spool.fsync == "always":
+            await self._spool.sync()
 
-    async def _settle_numbered(self, records: Sequence[Record], replies: Sequence[Any], places: Sequence[int]) -> None:
-        """Refused trades and gaps of one stream: there already, or clamped differently by another writer.
+    # Directly.
 
-        What stands below our next accepted entry decides, so that our own later entries do not pass for the refused.
+    async def _taken(self, records: Sequence[Record]) -> bool:
+        """Whether the bus has these records; if not, it is away from now on."""
+        try:
+            await self._writer.write(records)
+        except _TROUBLE as error:
+            await self._retreat(error)
+            if self._spool is not None:
+                self._begin_outage(self._spool, records)
+            return False
+        self._accepted = True
+        return True
+
+    async def _insist(self, records: Sequence[Record]) -> None:
+        """Write records however long it takes."""
+        self._writer.resending = True
+        for delay_s in self._delays():
+            await self._pause(delay_s)
+            heed_cancellation()
+            if await self._taken(records):
+                break
+        self._writer.resending = False
+        self.stats.trouble = ""
+
+    async def _retreat(self, error: BaseException) -> None:
+        """Hang up, so that the address is resolved anew; say why, once. Raises what a running ingester cannot survive.
+
+        A server that is full is helped first: our own streams may be longer than they should.
         """
-        for above, run in groupby(places, key=lambda place: _next_accepted(records, replies, place)):
-            await self._settle_run([records[place] for place in run], above)
+        if isinstance(error, OutOfMemory):
+            self._step = _CAREFUL_ENTRIES
+            with suppress(*_TROUBLE):
+                if trimmed := await self._writer.trim():
+                    _log.warning("bus.trimmed", entries=trimmed, why="it is out of memory")
+        await self._writer.disconnect()
+        self._refused = isinstance(error, BusRefused)
+        if self._refused and not (self._accepted and self._spool is not None):
+            raise error
+        told = error if isinstance(error, BusRefused | BusUnavailable) else translate(error, self._url)
+        if str(told) != self.stats.trouble:
+            tell = _log.error if self._refused else _log.warning
+            tell("bus.away", reason=str(told), hint=told.hint)
+        self.stats.trouble = str(told)
 
-    async def _settle_run(self, refused: Sequence[Record], above: str | None) -> None:
-        """Refused records of one stream with none accepted between them; `above` is the accepted entry that follows."""
-        stream = self._streams[refused[0].subscription]
-        ms, newest = await self._newest_id(stream.key, f"({above}" if above else "+")
-        missing = [record for record in refused if number(record) > newest]
-        self.stats.duplicates += len(refused) - len(missing)
-        if above is not None:
-            self._too_late(stream.key, len(missing))
-            return
-        stream.ms = ms
-        if missing:
-            await self._publish(missing)
+    def _delays(self) -> Generator[float, float | None, None]:
+        return backoff(self._random, base_s=0.1, cap_s=_REFUSED_CAP_S, floor_s=0.02)
 
-    async def _settle_klines(self, records: Sequence[KlineRecord], key: str) -> None:
-        """Refused klines: there already, or overtaken; only a closed one that is absent is a loss."""
-        for record in records:
-            entry_id = kline_id(record.ts // 1000, record.close_time, closed=record.closed)
-            if record.closed and not await self._ask(command("XRANGE", key, entry_id, entry_id)):
-                self._too_late(key, 1)
-            else:
-                self.stats.duplicates += 1
+    async def _pause(self, delay_s: float) -> None:
+        """Wait to try again: a bus that is away may be back any moment, one that refuses waits for a person."""
+        await self._clock.sleep(delay_s if self._refused else min(delay_s, _AWAY_CAP_S))
 
-    async def _newest_id(self, key: str, end: str) -> tuple[int, int]:
-        """The newest id up to `end`; of a stream emptied by others, the last one it ever gave out."""
-        found = await self._ask(_newest(key, end))
-        if found:
-            return _id_of(found)
-        if end != "+":  # retention took all that stood below: what it took is not missing
-            return 0, sys.maxsize
-        info = await self._ask(command("XINFO", "STREAM", key))
-        self._check(info, key)
-        facts = info if isinstance(info, dict) else dict(zip(info[::2], info[1::2], strict=True))
-        return parse_id(facts[b"last-generated-id"].decode())
+    # Into the spool.
 
-    def _too_late(self, key: str, count: int) -> None:
-        if count:
-            self.stats.refused += count
-            _log.error("bus.refused", stream=key, entries=count, why="newer entries stand above them")
+    def _begin_outage(self, spool: Spool, records: Sequence[Record]) -> None:
+        exchanges = {one.subscription.exchange for one in records if one.subscription is not None}
+        self._outage = _Outage(self._clock.monotonic(), sorted(exchanges))
+        self._back.clear()
+        self._away.set()
+        if told := self._ledger("spooling", cause=self.stats.trouble):
+            self._store(spool, told)
 
-    def _check(self, reply: Any, key: str) -> None:
-        if isinstance(reply, hiredis.ReplyError):
-            self.stats.errors += 1
-            raise translate_reply(reply, self._bus.url, key=key)
+    def _store(self, spool: Spool, records: Sequence[Record]) -> None:
+        """Into the spool; what it has no room for is dropped, and asked for again once there is."""
+        if self._unstored:
+            records = self._sifted(records)
+        if spool.append(records):
+            self.stats.spooled += len(records)
+        else:
+            self._unstored.lose(records)
+            self._count_overflow(len(records))
+        self.stats.spool_bytes = spool.bytes
 
-    async def _ask(self, one: str) -> Any:
-        return (await self._send([one], 1))[0]
+    def _sifted(self, records: Sequence[Record]) -> Sequence[Record]:
+        before = self._unstored.dropped
+        kept = self._unstored.sift(records)
+        self._count_overflow(self._unstored.dropped - before)
+        return kept
 
-    async def _send(self, commands: Iterable[str], count: int) -> list[Any]:
-        if self._wire is None:
-            self._wire = Wire(await self._bus.raw_connection())
-        return await self._wire.send(commands, count)
+    def _count_overflow(self, count: int) -> None:
+        self.stats.overflowed += count
+        if self._outage is not None:
+            if count and not self._outage.overflowed:
+                _log.error("spool.overflow", hint="raise spool.max_bytes; trades are fetched again once there is room")
+            self._outage.overflowed += count
 
-    async def _through_outages(self, work: Callable[[Any], Awaitable[None]], items: Sequence[Record]) -> None:
-        """Do the work; when Redis goes away, wait for it and do all of it again: entry ids make that safe."""
-        delays = backoff(self._random, base_s=0.1, cap_s=2.0, floor_s=0.02)
+    def _go_back(self, wanted: Subscription, last_id: int) -> bool:
+        """Have a line's records after an id come again; while old ones are adopted its feed has not begun, and will."""
+        if self._rewind is None:
+            return False
+        return self._adopting or self._rewind(wanted, last_id) is not False
+
+    async def _sync_while_away(self, spool: Spool) -> None:
         while True:
-            try:
-                return await work(items)
-            except (OSError, TimeoutError, BusUnavailable) as error:
-                await self._disconnect()
-                delay_s = next(delays)
-                _log.warning("bus.retrying", error=error, delay_s=round(delay_s, 2))
-                await self._clock.sleep(delay_s)
+            await self._away.wait()
+            await self._clock.sleep(_SYNC_S)
+            await spool.sync()
+            if spool.failed:
+                spool.append(())
 
-    async def _disconnect(self) -> None:
-        self._streams.clear()  # what the stream holds decides where we go on, not what we sent
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            await wire.close()
+    # Out of the spool.
+
+    async def _adopt(self, spool: Spool) -> None:
+        """Bring what dead writers have left to the bus, before anything newer. If it goes away, the rest is ours."""
+        waiting = spool.adopt()
+        if not waiting:
+            return
+        _log.info("spool.adopted", records=waiting, bytes=spool.bytes, folders=_named(spool.folders))
+        self._adopting = True
+        try:
+            await self._empty(spool, waiting)
+        except _TROUBLE as error:
+            await self._retreat(error)
+            self._begin_outage(spool, spool.read() or ())
+        except Unreadable:
+            self._begin_outage(spool, ())
+        finally:
+            self._adopting = False
+            self._unjoined.clear()
+
+    async def _empty(self, spool: Spool, waiting: int) -> None:
+        told_s, done = self._clock.monotonic(), 0
+        while (records := spool.read(_WRITE_ENTRIES)) is not None:
+            heed_cancellation()
+            await self._drain(spool, records)
+            done += len(records)
+            if self._clock.monotonic() - told_s >= _PROGRESS_S:
+                told_s = self._clock.monotonic()
+                _log.info("spool.draining", records=done, of=waiting)
+        _log.info("spool.drained", records=done)
+
+    async def _drain_whenever_away(self, spool: Spool) -> None:
+        while True:
+            await self._away.wait()
+            if self._outage is not None:
+                await self._sit_out(spool, self._outage)
+
+    async def _sit_out(self, spool: Spool, outage: _Outage) -> None:
+        """Try again and again until the spool is empty; from then on batches go directly."""
+        delays, brought = self._delays(), not self.stats.trouble
+        while self._outage is outage:
+            heed_cancellation()
+            if not brought:
+                await self._pause(next(delays))
+            brought = await self._bring(spool, outage)
+            if brought:
+                delays = self._delays()
+
+    async def _bring(self, spool: Spool, outage: _Outage) -> bool:
+        """Bring to the bus what is next, or end the outage where nothing is. False: try again, but not at once."""
+        try:
+            records = self._next(spool, outage)
+        except Unreadable:  # this machine's trouble: the bus is not hung up on
+            return False
+        if records is None:
+            self._end_outage(spool, outage)
+            return True
+        try:
+            await self._drain(spool, records)
+        except _TROUBLE as error:
+            outage.told = False
+            await self._retreat(error)
+            return False
+        outage.drained += len(records)
+        return True
+
+    def _next(self, spool: Spool, outage: _Outage) -> Sequence[Record] | None:
+        """What to bring to the bus next: the oldest that waits, and behind all of it how long that took."""
+        records = spool.read(_WRITE_ENTRIES)
+        if records is not None or outage.told:
+            return records
+        outage.told = True
+        seconds = round(self._clock.monotonic() - outage.since_s, 3)
+        lost = self._ledger("overflow", count=outage.overflowed) if outage.overflowed else []
+        return [*lost, *self._ledger("drained", count=outage.drained, seconds=seconds)]
+
+    def _end_outage(self, spool: Spool, outage: _Outage) -> None:
+        _log.info("bus.back", drained=outage.drained, seconds=round(self._clock.monotonic() - outage.since_s, 3))
+        self._outage = None
+        self._step = _WRITE_ENTRIES
+        self.stats.trouble = ""
+        self.stats.spool_bytes = spool.bytes
+        self._away.clear()
+        self._back.set()
+
+    async def _drain(self, spool: Spool, records: Sequence[Record]) -> None:
+        """Bring one batch of the spool to the bus. What a damaged file held is missing, which a new look shows."""
+        if spool.damaged != self._damaged:
+            self._damaged = spool.damaged
+            self._writer.reopen()
+        self._writer.resending = True
+        try:
+            for start in range(0, len(records), self._step):
+                await self._writer.write(records[start : start + self._step])
+        finally:
+            self._writer.resending = False
+        spool.acknowledge()
+        self._accepted = True
+        self.stats.trouble = ""
+        self.stats.spool_bytes = spool.bytes
+
+    def _ledger(self, event: str, **facts: Any) -> list[Record]:
+        """Lines for the ledgers of the venues concerned."""
+        now = Micros(self._clock.now_ns() // 1000)
+        exchanges = self._outage.exchanges if self._outage else ()
+        return [LedgerRecord(Ledger(one), event, now, ingester=self._ingester, **facts) for one in exchanges]
+
+    async def _leave(self) -> None:
+        for job in self._running:
+            job.cancel()
+        try:
+            await self._jobs.__aexit__(None, None, None)
+        finally:
+            if self._spool is not None:  # first: what is on disk waits for nobody
+                self._close(self._spool)
+            await self._writer.disconnect()
+
+    def _close(self, spool: Spool) -> None:
+        if spool.records:
+            _log.warning("spool.kept", records=spool.records, bytes=spool.bytes, folders=_named(spool.folders))
+        spool.close()
 
 
-def _newest(key: str, end: str = "+") -> str:
-    return command("XREVRANGE", key, end, "-", "COUNT", 1)
-
-
-def _id_of(reply: Any) -> tuple[int, int]:
-    return parse_id(reply[0][0].decode()) if reply else (0, -1)
-
-
-def _next_accepted(records: Sequence[Record], replies: Sequence[Any], after: int) -> str | None:
-    """The id of the first record of the same stream that Redis took after a refused one."""
-    wanted = records[after].subscription
-    for place in range(after + 1, len(records)):
-        if records[place].subscription == wanted and type(replies[place]) is bytes:
-            return str(replies[place], "ascii")
-    return None
+def _named(folders: Sequence[Path]) -> str:
+    return ", ".join(map(str, folders))

@@ -7,7 +7,7 @@ unix sockets) stays redis-py's. Protocol: https://redis.io/docs/latest/develop/r
 import asyncio
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import hiredis
 from redis.asyncio.connection import AbstractConnection
@@ -38,12 +38,22 @@ def command(*arguments: object) -> str:
     return f"*{len(arguments)}\r\n" + "".join(bulk(str(argument)) for argument in arguments)
 
 
-class Wire:
-    """Commands out and their replies in, in order, over a connection of redis-py's that nobody else uses.
+class Wire(Protocol):
+    """Hand-made commands out and their replies in, in order, many at once; one writer at a time.
 
     Replies are bytes, ints, lists, None, or a `hiredis.ReplyError` in the place of the command that was refused.
     Raises ConnectionError and TimeoutError; after either the wire is of no further use.
     """
+
+    async def send(self, commands: Iterable[str], count: int) -> list[Any]:
+        """Write commands and return their `count` replies."""
+
+    async def close(self) -> None:
+        """Hang up."""
+
+
+class ServerWire:
+    """The wire to one server: a connection of redis-py's that nobody else uses."""
 
     def __init__(self, connection: AbstractConnection, *, timeout_s: float = 5.0) -> None:
         self._connection = connection

@@ -7,7 +7,7 @@ from typing import Any, Self
 import hiredis
 
 from cryptostream.bus.connect import Bus, translate, translate_reply
-from cryptostream.bus.resp import NOT_ABOVE, Wire, command
+from cryptostream.bus.resp import NOT_ABOVE, command
 from cryptostream.engine.stats import PublisherStats
 from cryptostream.model.events import Entry
 
@@ -28,7 +28,7 @@ class Restorer:
         self._trim = ("MAXLEN", "~", maxlen) if maxlen else ()
 
     async def __aenter__(self) -> Self:
-        self._wire = Wire(await self._bus.raw_connection())
+        self._wire = await self._bus.wire()
         return self
 
     async def __aexit__(
@@ -69,5 +69,5 @@ class Restorer:
     async def _send(self, commands: Sequence[str]) -> list[Any]:
         try:
             return await self._wire.send(commands, len(commands))
-        except (OSError, TimeoutError) as error:
+        except (OSError, RuntimeError) as error:  # uvloop's, for a connection that has been lost
             raise translate(error, self._bus.url) from error

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import hiredis
 import redis.exceptions as redis_errors
+from redis.asyncio.sentinel import MasterNotFoundError
 
 from cryptostream.errors import BusRefused, BusUnavailable
 from cryptostream.logs import mask
@@ -19,6 +20,9 @@ from cryptostream.logs import mask
 _LONGEST_REPLY = 200
 _CA_HINT = "name its CA with ?ssl_ca_certs=FILE, and the host as its certificate does"
 _TLS_HINT = "is this its TLS port? does it want a client certificate?"
+
+_SENTINEL_HINT = "are they up, is its name right, do they want ?sentinel_password=?"
+_CLUSTER_HINT = "use redis+cluster://host:port"
 
 _Told = tuple[type[BusRefused] | type[BusUnavailable], str, str]
 
@@ -31,9 +35,9 @@ _CODES: dict[str, _Told] = {
         "{key} on {url} is not a stream",
         "see redis-cli TYPE; rename it, or the feed's key",
     ),
-    "MOVED": (BusRefused, "{url} is a node of a Redis Cluster", "clusters are not supported yet: name a single server"),
-    "ASK": (BusRefused, "{url} is a node of a Redis Cluster", "clusters are not supported yet: name a single server"),
-    "CROSSSLOT": (BusRefused, "{url} is a Redis Cluster", "clusters are not supported yet: name a single server"),
+    "MOVED": (BusRefused, "{url} is a node of a Redis Cluster", _CLUSTER_HINT),
+    "ASK": (BusRefused, "{url} is a node of a Redis Cluster", _CLUSTER_HINT),
+    "CROSSSLOT": (BusRefused, "{url} is a Redis Cluster", _CLUSTER_HINT),
     "DENIED": (BusRefused, "{url} is in protected mode", "give the server a password, or bind it to loopback"),
     "LOADING": (BusUnavailable, "{url} is still loading its data", "wait longer with --connect-timeout"),
     "BUSY": (BusUnavailable, "{url} is busy with a script", "end it with redis-cli SCRIPT KILL"),
@@ -49,6 +53,7 @@ _TEXTS: dict[str, _Told] = {
     "max number of clients": (BusUnavailable, "{url} has no connection left", "raise its maxclients"),
     "without any password configured": (BusRefused, "{url} has no password and was sent one", "remove it from the URL"),
     "no password is set": (BusRefused, "{url} has no password and was sent one", "remove it from the URL"),
+    "cluster support disabled": (BusRefused, "{url} is no Redis Cluster", "use redis:// or rediss://"),
     "DB index is out of range": (BusRefused, "{url} has no such database", "change the number at the end of the URL"),
     "unknown command": (BusRefused, "{url} is too old or has a command disabled: {text}", "use Redis 6.2 or newer"),
 }
@@ -64,6 +69,8 @@ def translate(error: BaseException, url: str, *, key: str = "") -> BusRefused | 
             return translate_reply(reply, url, key=key)
         if isinstance(cause, redis_errors.InvalidResponse | hiredis.ProtocolError):
             return BusRefused(f"{mask(url)} does not speak Redis's protocol", hint="is this the port of a Redis?")
+        if isinstance(cause, MasterNotFoundError):
+            return BusUnavailable(f"no sentinel of {mask(url)} knows its master", hint=_SENTINEL_HINT)
         if isinstance(cause, OSError | EOFError):
             return _unreached(cause, mask(url))
     return _no_answer(error, mask(url))
@@ -129,7 +136,7 @@ def _unreached(error: OSError | EOFError, url: str) -> BusRefused | BusUnavailab
 def _no_answer(error: BaseException, url: str) -> BusUnavailable:
     if url.startswith("embedded://"):
         return BusUnavailable(f"the embedded server has stopped: {url}", hint="its redis.log in that folder says why")
-    hint = _TLS_HINT if url.startswith("rediss:") else "is the server up?"
+    hint = _TLS_HINT if url.startswith("rediss") else "is the server up?"
     return BusUnavailable(f"no answer from {url}: {_reason(error)}", hint=hint)
 
 

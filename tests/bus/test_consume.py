@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,6 +59,26 @@ async def test_what_was_not_committed_is_read_again_before_anything_new(bus: Bus
     await read(group(bus, clock), 2, commit=False)
     await add(bus, "trades:A", 3)
     assert numbers(await read(group(bus, clock), 3)) == [("trades:A", "1"), ("trades:A", "2"), ("trades:A", "3")]
+
+
+async def test_what_a_lost_reply_held_is_asked_for_again(
+    bus: Bus, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add(bus, "trades:A", 1, 2)
+    source = group(bus, clock)
+    assert numbers(await read(source, 2)) == [("trades:A", "1"), ("trades:A", "2")]
+    await add(bus, "trades:A", 3)
+    xreadgroup, lost = bus.blocking.xreadgroup, [ConnectionError("after the server had sent it")]
+
+    async def losing(*args: Any, **options: Any) -> Any:
+        found = await xreadgroup(*args, **options)
+        if found and lost:
+            raise lost.pop()
+        return found
+
+    monkeypatch.setattr(bus.blocking, "xreadgroup", losing)
+    assert numbers(await read(source, 1)) == [("trades:A", "3")]
+    assert not lost
 
 
 async def test_what_was_committed_is_not_read_again(bus: Bus, clock: ManualClock) -> None:

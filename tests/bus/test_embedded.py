@@ -18,9 +18,10 @@ from redis.exceptions import RedisError
 from cryptostream.bus import embedded as door
 from cryptostream.bus import guardian
 from cryptostream.bus.connect import Bus, connect
-from cryptostream.bus.embedded import embedded, private_folder
+from cryptostream.bus.embedded import embedded, private_folder, until_lost
 from cryptostream.engine.clock import SystemClock
 from cryptostream.errors import BusUnavailable, ConfigError
+from cryptostream.testing import ManualClock
 
 CLOCK = SystemClock()
 USER = """
@@ -187,6 +188,19 @@ async def test_a_server_that_dies_again_at_once_is_given_up_with_a_word(redis_bi
         with pytest.raises(BusUnavailable, match="the embedded server has stopped") as caught:
             await bus.raw_connection()
         assert "redis.log" in caught.value.hint
+
+
+@pytest.mark.row(39)
+async def test_whoever_watches_learns_that_it_is_gone_for_good(redis_binary: str, data_dir: Path) -> None:
+    async with bus_in(data_dir) as bus:
+        watch = asyncio.ensure_future(until_lost(data_dir, ManualClock()))
+        first = await server_pid(bus)
+        os.kill(first, signal.SIGKILL)
+        second = await next_server_pid(bus, first)
+        assert not watch.done()  # an hour of the watch's time may have passed
+        os.kill(second, signal.SIGKILL)
+        with pytest.raises(BusUnavailable, match="ended twice within a minute"):
+            await asyncio.wait_for(watch, 10)
 
 
 async def test_a_new_command_starts_over_after_a_guardian_was_killed(redis_binary: str, data_dir: Path) -> None:

@@ -2,7 +2,7 @@ import pytest
 from msgspec.structs import replace
 
 from cryptostream.bus.connect import connect
-from cryptostream.bus.health import BusFacts, eviction, findings, look
+from cryptostream.bus.health import BusFacts, eviction, findings, look, weakest
 from cryptostream.engine.clock import SystemClock
 from cryptostream.model.finding import Finding, Level
 from cryptostream.testing import ManualClock
@@ -47,6 +47,7 @@ CASES = {
     "a clock that is behind": ({"skew_ms": -1001.0}, "bus clock", Level.WARN, "NTP"),
     "open to the network": ({"url": "redis://10.0.0.5:6379"}, "bus exposure", Level.WARN, "requirepass"),
     "open to the network by name": ({"url": "rediss://db:6379"}, "bus exposure", Level.WARN, "requirepass"),
+    "a cluster open to the network": ({"url": "redis+cluster://[::1]:1,10.0.0.5:2"}, "bus exposure", Level.WARN, "ACL"),
     "without a server": ({"url": "embedded:///d", "version": None}, "bus persistence", Level.WARN, "redis-server"),
 }
 
@@ -63,6 +64,8 @@ NOT_EXPOSED = (
     "unix:///run/redis.sock",
     "redis://[::1]:6379",
     "redis://localhost",
+    "redis+cluster://127.0.0.1:1,[::1]:2",
+    "redis+sentinel://***@10.0.0.5:1,10.0.0.6:2/market",
     "embedded:///d",
 )
 
@@ -105,6 +108,25 @@ async def test_a_user_who_may_not_ask_is_told_what_is_unknown(redis_server, data
 async def test_fakeredis_is_looked_at_without_an_error(fake_redis_url: str, data_dir, clock: ManualClock) -> None:  # type: ignore[no-untyped-def]
     async with connect(fake_redis_url, data_dir=data_dir, clock=clock) as bus:
         assert Level.FAIL not in {finding.level for finding in findings(await look(bus, clock))}
+
+
+WEAKNESSES: dict[str, dict[str, object]] = {
+    "the oldest": {"version": "6.0.16"},
+    "snapshots only": {"append_only": False, "save": "60 1"},
+    "a replica": {"role": "slave"},
+    "an evicting policy": {"policy": "allkeys-lru"},
+    "the slowest": {"round_trip_ms": 9.0},
+    "a clock behind": {"skew_ms": -900.0},
+    "the fullest": {"max_bytes": 1 << 21},
+}
+
+
+@pytest.mark.parametrize("differs", WEAKNESSES.values(), ids=WEAKNESSES.keys())
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_cluster_is_as_good_as_its_weakest_master(differs: dict[str, object], place: int) -> None:
+    told = [GOOD, GOOD, GOOD]
+    told[place] = replace(GOOD, **differs)
+    assert weakest(told) == told[place]
 
 
 def test_a_policy_can_be_judged_alone() -> None:

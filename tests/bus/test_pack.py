@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cryptostream.bus.keys import parse_id
 from cryptostream.bus.pack import Entries, Stream
 from cryptostream.bus.resp import command
 from cryptostream.model import codec
@@ -19,11 +20,10 @@ def trade(trade_id: int, ts: int = T0, subscription: Subscription = BTC, raw: st
     return TradeRecord(subscription, "45123.50000000", "0.12300000", Micros(ts), "buy", trade_id, raw)
 
 
-def kline(*, closed: bool, event_ms: int) -> KlineRecord:
-    prices = ("1.0", "2.0", "0.5", "1.5")
-    return KlineRecord(
-        MINUTES, 60_000, 119_999, *prices, "10", "15", 3, "4", "6", closed, Micros(event_ms * 1000), '{"k":1}'
-    )
+def kline(*, closed: bool, event_ms: int, open_time: int = 60_000) -> KlineRecord:
+    prices, volumes = ("1.0", "2.0", "0.5", "1.5"), ("10", "15", 3, "4", "6")
+    ts = Micros(event_ms * 1000)
+    return KlineRecord(MINUTES, open_time, open_time + 59_999, *prices, *volumes, closed, ts, '{"k":1}')
 
 
 @given(
@@ -110,6 +110,25 @@ def test_a_gap_stands_at_the_trade_before_it_whenever_it_was_noticed() -> None:
     gap = entries(GapRecord(BTC, 2, 3, "inbox full", Micros(T0 + 5_000_000)))
     late = entries(trade(4, T0 + 1_000))
     assert (gap.entry_id, late.entry_id) == ("1731605400123-2", "1731605400124-4")
+
+
+def test_a_gap_of_klines_stands_where_its_last_missing_kline_would() -> None:
+    entries = Entries()
+    before = entries(kline(closed=True, event_ms=120_005))
+    gap = entries(GapRecord(MINUTES, 120_000, 240_000, "deadline", Micros(119_999_000)))
+    assert (before.entry_id, gap.entry_id) == ("119999-1", "299999-1")
+    assert gap.stream == "klines:BTCUSDT:1m"
+    assert gap.fields | {"kind": "gap", "interval": "1m", "gap_from": "120000", "gap_to": "240000"} == gap.fields
+
+
+def test_a_gap_of_klines_comes_after_updates_of_its_window_and_before_those_of_the_next() -> None:
+    update, following = (
+        Entries()(kline(closed=False, event_ms=ms, open_time=opened))
+        for ms, opened in ((900_000, 60_000), (120_000, 120_000))
+    )
+    gap = Entries()(GapRecord(MINUTES, 60_000, 60_000, "deadline", Micros(59_999_000)))
+    ids = [parse_id(entry.entry_id) for entry in (update, gap, following)]
+    assert sorted(set(ids)) == ids
 
 
 def test_a_dead_letter_belongs_to_no_pair_and_the_server_numbers_it() -> None:

@@ -122,6 +122,20 @@ async def test_a_stream_emptied_by_somebody_else_still_takes_new_trades(bus: Bus
     assert other.stats.duplicates == 1
 
 
+async def test_an_emptied_stream_of_klines_goes_on_with_the_next_and_wants_nothing_back(
+    bus: Bus, clock: ManualClock
+) -> None:
+    wanted_back: list[int] = []
+    async with publisher(bus, clock) as sink:
+        await sink.write([kline(T0 + 59_999, closed=True, event_ms=T0 + 60_000)])
+        await bus.command.xtrim("klines:BTCUSDT:1m", maxlen=0, approximate=False)
+    other = Publisher(bus, clock=clock, random=Random(1), rewind=lambda _, last_id: wanted_back.append(last_id))
+    async with other:
+        await other.write([kline(T0 + 119_999, closed=True, event_ms=T0 + 120_000)])
+    assert await ids(bus, "klines:BTCUSDT:1m") == [f"{T0 + 119_999}-1"]
+    assert wanted_back == []
+
+
 async def test_a_gap_stands_between_the_trades_around_it(bus: Bus, clock: ManualClock) -> None:
     async with publisher(bus, clock) as sink:
         await sink.write([trade(1), GapRecord(BTC, 2, 4, "drop", Micros(T0 * 1000)), trade(5, T0 + 9)])

@@ -79,6 +79,17 @@ async def test_a_key_of_another_type_is_told(real_redis_url: str) -> None:
         await restore(real_redis_url, entries("1-1"))
 
 
+async def test_a_connection_that_uvloop_has_lost_is_told(fake_redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(fake_redis_url) as bus, Restorer(bus, PublisherStats()) as sink:
+
+        async def lost(*_: object) -> None:
+            raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+        monkeypatch.setattr(sink._wire, "send", lost)
+        with pytest.raises(BusUnavailable):
+            await sink.write(entries("1-1"))
+
+
 async def test_a_bus_that_goes_away_is_told(real_redis_url: str) -> None:
     async with opened(real_redis_url) as bus, Restorer(bus, PublisherStats()) as sink:
         await bus.command.execute_command("CLIENT KILL TYPE normal SKIPME yes")

@@ -5,6 +5,7 @@ import hiredis
 import pytest
 import redis.exceptions as redis_errors
 from redis.asyncio.connection import DefaultParser
+from redis.asyncio.sentinel import MasterNotFoundError
 
 from cryptostream.bus.translate import translate, translate_reply
 from cryptostream.errors import BusRefused, BusUnavailable
@@ -32,6 +33,7 @@ REPLIES = {
     "MISCONF Redis is configured to save RDB snapshots": (BusUnavailable, "cannot save to disk"),
     "CLUSTERDOWN The cluster is down": (BusUnavailable, "a cluster that is down"),
     "MASTERDOWN Link with MASTER is down": (BusUnavailable, "lost its primary"),
+    "ERR This instance has cluster support disabled": (BusRefused, "is no Redis Cluster"),
     "TRYAGAIN Multiple keys request during rehashing": (BusUnavailable, "moving data"),
 }
 
@@ -97,3 +99,14 @@ def test_a_socket_of_another_user_is_refused() -> None:
 
 def test_silence_on_a_tls_url_asks_about_tls() -> None:
     assert "TLS" in translate(TimeoutError(), "rediss://db:6379").hint
+
+
+@pytest.mark.parametrize("text", ["MOVED 3999 127.0.0.1:6381", "ASK 3999 127.0.0.1:6381", "CROSSSLOT Keys in request"])
+def test_a_node_of_a_cluster_says_what_to_write_instead(text: str) -> None:
+    assert translate_reply(text, "redis://db").hint == "use redis+cluster://host:port"
+
+
+def test_sentinels_that_know_no_master_can_be_waited_for() -> None:
+    told = translate(MasterNotFoundError("No master found for 'market'"), "redis+sentinel://db/market")
+    assert isinstance(told, BusUnavailable)
+    assert "no sentinel of redis+sentinel://db/market knows its master" in str(told)
