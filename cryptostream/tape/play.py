@@ -8,11 +8,13 @@ from typing import Any, Generic, Self, TypeVar
 from cryptostream.engine.merge import merge
 from cryptostream.errors import BadFrame, DataQuality
 from cryptostream.model.events import Entry, Record
+from cryptostream.model.instrument import Subscription
 from cryptostream.model.ports import Batch, Clock
 from cryptostream.tape.names import parse
 from cryptostream.tape.pace import Pace
 from cryptostream.tape.reader import Line, Tape
 from cryptostream.venues.base import Session
+from cryptostream.venues.recorded import Recorded
 
 BATCH = 500
 MAX_NS = 2**63
@@ -91,6 +93,7 @@ class Player(Generic[T, Made]):
             if self._stopped:
                 break
             ready.extend(self._play(line))
+        ready.extend(self._rest())
         if ready:
             yield Batch(ready)
         self._tell_damage()
@@ -115,6 +118,10 @@ class Player(Generic[T, Made]):
         self.last = line.at
         return self._make(line)
 
+    def _rest(self) -> Sequence[Made]:
+        """What was held back until the end."""
+        return ()
+
     async def _wait(self, wait_s: float, *, breathe: bool) -> None:
         """Let recorded time pass; at full speed let others run now and then."""
         if breathe:
@@ -133,19 +140,26 @@ class Player(Generic[T, Made]):
 
 
 class FramePlayer(Player[bytes, Record]):
-    """Plays frames through a session, as live: bytes in, records out.
+    """Plays frames through a session and, where one is given, an order, as live: bytes in, records out.
 
     `pairs` keeps only theirs; `seen` holds every pair there was. A frame the session cannot read counts in `bad`, one
     that is not its business in `ignored`.
     """
 
     def __init__(
-        self, tapes: Sequence[Tape[bytes]], session: Session, *, pairs: Collection[str] = (), **pacing: Any
+        self,
+        tapes: Sequence[Tape[bytes]],
+        session: Session,
+        *,
+        order: Recorded | None = None,
+        pairs: Collection[str] = (),
+        **pacing: Any,
     ) -> None:
         super().__init__(tapes, self._receive, **pacing)
         self.bad = 0
         self.seen: set[str] = set()
         self._session = session
+        self._order = order
         self._pairs = frozenset(pairs)
 
     @property
@@ -159,7 +173,11 @@ class FramePlayer(Player[bytes, Record]):
             self.bad += 1
             return ()
         self._session.notices.clear()
-        return self._wanted(records) if records else ()
+        wanted = self._wanted(records) if records else ()
+        return self._order.receive(wanted, line.at) if wanted and self._order else wanted
+
+    def _rest(self) -> Sequence[Record]:
+        return self._order.finish() if self._order else ()
 
     def _wanted(self, records: Sequence[Record]) -> Sequence[Record]:
         self.seen.update(_pair(record) for record in records)
@@ -181,7 +199,7 @@ class EntryPlayer(Player[Entry, Entry]):
 
 
 def _pair(record: Record) -> str:
-    return record.subscription.pair if record.subscription else ""
+    return record.subscription.pair if isinstance(record.subscription, Subscription) else ""
 
 
 class _Reel(Generic[T]):
