@@ -9,7 +9,10 @@ from pydantic import BeforeValidator, Secret
 from cryptostream.config.words import alternatives, got, wrong
 from cryptostream.logs import mask
 
-BUS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "embedded")
+BUS_SCHEMES = (
+    *("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"),
+    "embedded",
+)
 
 
 class SecretUrl(Secret[str]):
@@ -40,7 +43,8 @@ def _bus_url(value: Any) -> Any:
     if not separator or scheme not in BUS_SCHEMES:
         raise wrong(f"should start with {alternatives(tuple(f'{known}://' for known in BUS_SCHEMES))}")
     try:
-        _ = urlsplit(value).port
+        for server in urlsplit(value).netloc.rpartition("@")[2].split(","):
+            _ = urlsplit(f"//{server}").port
     except ValueError:
         raise wrong("not an address; a password with any of / ? # @ in it has to be percent-encoded") from None
     return value

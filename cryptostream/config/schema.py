@@ -20,6 +20,7 @@ from cryptostream.model.instrument import Channel, check_symbol
 from cryptostream.registry import names
 from cryptostream.transforms import where
 from cryptostream.venues import coingecko
+from cryptostream.web.health import check_exposure
 
 __all__ = ["BUILT_IN_SINKS", "BusConfig", "Config", "ConsumerConfig", "Discover", "FeedConfig", "FeedDefaults"]
 
@@ -77,6 +78,19 @@ class BusConfig(Section):
     )
 
 
+class SpoolConfig(Section):
+    """Where records wait while the bus is away: a log on this machine's disk."""
+
+    max_bytes: Annotated[Size, between(1 << 20, 1 << 40, spelled_bytes)] = Field(
+        1 << 30, description="What it may hold; trades beyond are fetched again once there is room. 1MiB to 1TiB."
+    )
+    fsync: Literal["always", "interval", "never"] = Field(
+        "interval",
+        description="When it is forced to disk: after each write, once a second, or when the machine likes. "
+        "A crash of the process alone loses nothing in any case.",
+    )
+
+
 class FeedDefaults(Section):
     """How every feed listens."""
 
@@ -95,6 +109,16 @@ class FeedDefaults(Section):
         ge=1,
         le=10_000_000,
         description="Records held while the bus is slow, before any is dropped and counted.",
+    )
+    rotate_after: Annotated[Duration, between(1, 23.5 * 3600, spelled)] = Field(
+        23 * 3600.0,
+        description="Age at which a connection is replaced, less up to a tenth by chance: the new one is heard before "
+        "the old one is left. 1s to 23h30m.",
+    )
+    silent_after: Annotated[Duration, between(1, 86_400, spelled)] = Field(
+        60.0,
+        description="The least silence of a stream after which the venue is asked over REST whether its pair traded; "
+        "longer for pairs that trade seldom. 1s to 1d.",
     )
 
 
@@ -127,11 +151,53 @@ class DiscoveryConfig(Section):
     )
 
 
+class GapsConfig(Section):
+    """What is done about trades that are missing."""
+
+    deadline: Annotated[Duration, between(0.1, 86_400, spelled)] = Field(
+        120.0,
+        description="How long a pair waits while none of its missing trades can be had, before they are recorded as a "
+        "gap. 100ms to 1d.",
+    )
+    grace: Annotated[Duration, between(0, 10, spelled)] = Field(
+        0.25, description="How long a missing trade may still arrive by itself before it is asked for. 0s to 10s."
+    )
+    max_events: Whole = Field(
+        100_000,
+        ge=0,
+        le=10**9,
+        description="The most trades of one pair that are fetched for one gap; older ones stay missing.",
+    )
+    hold_events: Whole = Field(
+        100_000,
+        ge=0,
+        le=10**8,
+        description="Trades of all pairs that may wait for missing ones; more are fetched again.",
+    )
+    hold_bytes: Annotated[Size, between(0, 16 << 30, spelled_bytes)] = Field(
+        64 << 20, description="Their size in memory, approximately. 0B to 16GiB."
+    )
+
+
 class IngestConfig(Section):
     """The command `ingest`."""
 
     symbols: Symbols = Field([], description="Pairs to listen to where the feeds name none.")
     health_port: Whole = Field(8099, ge=0, le=65_535, description="Port of the health endpoint; 0 takes a free one.")
+    health_host: str = Field(
+        "127.0.0.1",
+        description="Address of the health endpoint; any but this machine's own needs `ingest.health_token`.",
+    )
+    health_token: SecretStr | None = Field(
+        None, min_length=16, description="Who shows it (as `Authorization: Bearer`) may read all but `/health`. Secret."
+    )
+    gaps: GapsConfig = GapsConfig()
+
+    @model_validator(mode="after")
+    def _shown_to_whom(self) -> "IngestConfig":
+        token = self.health_token.get_secret_value() if self.health_token else None
+        told(lambda host: check_exposure(host, token), self.health_host)
+        return self
 
 
 class ConsumerConfig(Section):
@@ -158,6 +224,7 @@ class Config(Section):
     """The whole configuration."""
 
     bus: BusConfig = BusConfig()
+    spool: SpoolConfig = SpoolConfig()
     feeds: list[FeedConfig] = Field([], max_length=1000)
     feed: FeedDefaults = FeedDefaults()
     venues: dict[Venue, VenueConfig] = Field({}, json_schema_extra={"propertyNames": {"enum": list(names("venues"))}})

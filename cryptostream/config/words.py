@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from cryptostream.errors import UsageError
+from cryptostream.errors import ConfigError, UsageError
 from cryptostream.logs import mask
 
 
@@ -74,5 +74,5 @@ def told(check: Callable[[str], Any], text: str) -> Any:
     """Run one of the model's checks and say what it says."""
     try:
         return check(text)
-    except UsageError as error:
+    except (ConfigError, UsageError) as error:
         raise wrong("; ".join(filter(None, (str(error).splitlines()[0], error.hint)))) from error

@@ -62,7 +62,7 @@ KINDS: dict[str, Kind] = {
     "accept_close": Kind("state", "accept websocket connections, then reset them at once"),
     "rest": Kind("state", "answer REST with answer=<status>|junk|huge|cut", _ANSWERS),
     "slow": Kind("state", "REST waits by= before it answers", {"by": "5s"}),
-    "lag": Kind("state", "the trade database of REST is by= behind the stream", {"by": "5s"}),
+    "lag": Kind("state", "the database of REST (trades, klines) is by= behind the stream", {"by": "5s"}),
     "break": Kind("state", "exchangeInfo says BREAK for pair=, and its streams fall silent"),
     "coingecko": Kind("state", "answer CoinGecko with answer=<status>|junk|huge|cut", _ANSWERS),
 }

@@ -16,7 +16,11 @@ from cryptostream.sim.protocol import zone_us
 from cryptostream.sim.rows import MINI, aggregate_row, kline_row, symbol_row, ticker_row, trade_row
 
 TICKER_WINDOW_US = 15 * 60 * 1_000_000
-"""The "24 hours" of the tickers: adding up a whole day of trades would take minutes. `openTime` says so."""
+TICKER_TRADES = 240
+"""The "24 hours" of the tickers: a quarter of an hour, and no more trades than these. `openTime` says so.
+
+Adding up a day of trades would take minutes, and whoever looks for silent streams asks often and for many pairs.
+"""
 _BREATH = 2_000
 """Trades that are added up before others get their turn."""
 
@@ -120,7 +124,7 @@ class Rest:
     async def _klines(self, asked: Asked) -> list[list[Any]]:
         pair, limit = self._pair(asked), asked.limit()
         interval, shift_us = _interval(asked), _zone(asked)
-        now_us = self._now_us()
+        now_us = self._now_us() - self._lag_us(pair)
         end_us = min(now_us, _or(asked.time_us("endTime"), now_us))
         opened = next(self._market.trades(pair, self._market.first_id(pair), self._market.first_id(pair)), None)
         if opened is None:
@@ -153,12 +157,13 @@ class Rest:
     async def _ticker(self, pair: str, now_us: int, unit_us: int) -> dict[str, Any]:
         last = self._market.last_id(pair, now_us)
         first = max(self._market.first_id(pair), self._market.last_id(pair, now_us - TICKER_WINDOW_US) + 1)
-        candle, newest = Candle(now_us - TICKER_WINDOW_US, now_us, 0), None
-        for low in range(first, last + 1, _BREATH):
-            for newest in self._market.trades(pair, low, min(last, low + _BREATH - 1)):
-                candle.add(newest)
-            await self._clock.sleep(0)
-        return ticker_row(self._market.listings[pair], candle, newest, unit_us)
+        trades = list(self._market.trades(pair, max(first, last - TICKER_TRADES + 1), last))
+        cut = trades and last - first >= TICKER_TRADES
+        candle = Candle(trades[0].time_us if cut else now_us - TICKER_WINDOW_US, now_us, 0)
+        for trade in trades:
+            candle.add(trade)
+        await self._clock.sleep(0)
+        return ticker_row(self._market.listings[pair], candle, trades[-1] if trades else None, unit_us)
 
     async def _prices(self, asked: Asked) -> list[dict[str, str]] | dict[str, str]:
         rows = [{"symbol": pair, "price": decimal(self.price_e8(pair))} for pair in self._pairs(asked)]

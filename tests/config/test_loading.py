@@ -288,3 +288,10 @@ def test_a_configuration_does_not_change() -> None:
 def test_every_scheme_of_a_bus_is_known(scheme: str) -> None:
     url = f"{scheme}://host"
     assert env(REDIS_URL=url).config.bus.url.get_secret_value() == url
+
+
+def test_health_that_others_could_read_unasked_is_a_mistake() -> None:
+    with pytest.raises(ConfigError, match=r"health on 0\.0\.0\.0 could be read by anybody"):
+        load((), sets=["ingest.health_host=0.0.0.0"], flags={}, env={})
+    token = {"CRYPTOSTREAM_INGEST__HEALTH_TOKEN": "a-long-enough-secret"}
+    assert load((), sets=["ingest.health_host=0.0.0.0"], flags={}, env=token).config.ingest.health_host == "0.0.0.0"

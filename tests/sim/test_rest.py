@@ -6,7 +6,7 @@ import pytest
 from cryptostream.sim.coingecko import CoinGecko
 from cryptostream.sim.faults import Faults
 from cryptostream.sim.market import Market
-from cryptostream.sim.rest import TICKER_WINDOW_US, Rest
+from cryptostream.sim.rest import TICKER_TRADES, TICKER_WINDOW_US, Rest
 from cryptostream.testing import ManualClock
 
 OPENED_US = 1_790_000_000_000_000
@@ -100,16 +100,43 @@ async def test_klines_between_two_times_are_the_candles_that_open_there(rest):
     assert [row[0] - start_ms for row in rows] == [0, 60_000, 120_000]
 
 
+async def test_klines_of_a_lagging_database_end_with_the_candle_it_is_still_adding_up(clock, market, faults):
+    now_us = NOW_US // 60_000_000 * 60_000_000 + 2_000_000  # two seconds into a minute
+    rest = Rest(market, faults, clock=clock, now_us=lambda: now_us)
+    query = f"symbol={PAIR}&interval=1m&limit=2"
+    _, (whole, _) = await ask(rest, "klines", query)
+    faults.inject("lag,by=30s")
+    _, rows = await ask(rest, "klines", query)
+    assert [row[0] for row in rows] == [whole[0] - 60_000, whole[0]]
+    known = market.last_id(PAIR, now_us - 30_000_000) - market.last_id(PAIR, whole[0] * 1000 - 1)
+    assert 0 < rows[-1][8] == known < whole[8]
+
+
 async def test_klines_count_every_trade_once(rest, market):
     _, rows = await ask(rest, "klines", f"symbol={PAIR}&interval=5m&startTime=0&limit=1000")
     assert sum(row[8] for row in rows) == market.last_id(PAIR, NOW_US) - market.first_id(PAIR) + 1
 
 
-async def test_the_ticker_adds_up_its_window(rest, market):
-    _, row = await ask(rest, "ticker/24hr", f"symbol={PAIR}")
-    assert row["lastId"] == market.last_id(PAIR, NOW_US)
+async def test_the_ticker_of_a_quiet_pair_adds_up_its_window(faults, clock):
+    quiet = Market(1, [PAIR], rate=0.1, opened_us=OPENED_US)
+    _, row = await ask(Rest(quiet, faults, clock=clock, now_us=lambda: NOW_US), "ticker/24hr", f"symbol={PAIR}")
+    assert row["lastId"] == quiet.last_id(PAIR, NOW_US)
     assert row["closeTime"] - row["openTime"] == TICKER_WINDOW_US // 1_000
-    assert row["count"] == row["lastId"] - row["firstId"] + 1
+    assert 0 < row["count"] == row["lastId"] - row["firstId"] + 1 < TICKER_TRADES
+
+
+async def test_the_ticker_of_a_busy_pair_adds_up_its_newest_trades_and_says_since_when(rest, market):
+    _, row = await ask(rest, "ticker/24hr", f"symbol={PAIR}")
+    last = market.last_id(PAIR, NOW_US)
+    assert (row["firstId"], row["lastId"], row["count"]) == (last - TICKER_TRADES + 1, last, TICKER_TRADES)
+    assert row["openTime"] == market.trade(PAIR, row["firstId"]).time_us // 1_000
+
+
+async def test_the_newest_ids_of_many_pairs_are_told_at_once(rest, market):
+    _, rows = await ask(rest, "ticker/24hr", 'symbols=["BTCUSDT","ETHUSDT"]&type=MINI')
+    assert {row["symbol"]: row["lastId"] for row in rows} == {
+        pair: market.last_id(pair, NOW_US) for pair in (PAIR, "ETHUSDT")
+    }
 
 
 async def test_exchange_info_tells_what_can_be_traded(rest, faults):

@@ -1,0 +1,1 @@
+"""Door to HTTP: what an operator asks a running program."""

@@ -1,0 +1,167 @@
+"""The counters as Prometheus reads them, made at the moment of a scrape: nothing is counted twice, nothing per trade.
+
+Names follow https://prometheus.io/docs/practices/naming/: base units, and counters end in `_total`. Label values are
+few and fixed but for pairs: the first MAX_PAIRS have series of their own, and how many have none is told.
+"""
+
+import platform
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+
+from prometheus_client import exposition
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from cryptostream import __version__
+from cryptostream.engine.stats import FeedStats, Histogram, PairFacts, PublisherStats
+from cryptostream.web.health import Watched
+
+MAX_PAIRS = 200
+_PREFIX = "cryptostream_"
+
+_FEED = {
+    "received_messages": ("total_messages", "Messages received from the exchange."),
+    "dead_letters": ("error_messages", "Messages nobody could read, set aside."),
+    "ignored_messages": ("ignored_messages", "Messages that carry no data."),
+    "connection_errors": ("connection_errors", "Connections that failed or broke."),
+    "rotations": ("rotations", "Connections replaced before they ended."),
+    "dropped_records": ("dropped", "Records the inbox had no room for; trades among them are fetched again."),
+    "filled_trades": ("filled", "Trades that were missed live and fetched later."),
+    "missing_trades": ("missing", "Trades and windows of klines that could not be had, all in gap entries."),
+    "stale_streams": ("stale", "Times that a stream was found silent while its pair traded."),
+}
+_PUBLISHED = {
+    "published_entries": ("published", "Entries written to the bus."),
+    "gap_entries": ("gaps", "Gap entries written, whoever found out that something is missing."),
+    "saved_trades": ("saved", "Trades missed here that another ingester had written."),
+    "refused_entries": ("refused", "Entries that their stream has no place for any more."),
+    "publish_errors": ("errors", "Entries the bus refused with an error."),
+    "spooled_records": ("spooled", "Records that went to the spool because the bus was away."),
+    "overflowed_records": ("overflowed", "Records the spool had no room for; trades among them are fetched again."),
+}
+
+
+def exposed(watched: Watched, accept: str = "") -> tuple[bytes, str]:
+    """The metrics and their content type: OpenMetrics for who accepts it, else Prometheus' own text."""
+    if "application/openmetrics-text" in accept:
+        text: bytes = openmetrics.generate_latest(_Scrape(watched))  # type: ignore[no-untyped-call]
+        return text, openmetrics.CONTENT_TYPE_LATEST
+    return exposition.generate_latest(_Scrape(watched)), exposition.CONTENT_TYPE_PLAIN_0_0_4
+
+
+class _Scrape(Collector):
+    """One look at a process, in the shape prometheus-client wants."""
+
+    def __init__(self, watched: Watched) -> None:
+        self._watched = watched
+
+    def collect(self) -> Iterator[Metric]:
+        feed, published, pairs = self._watched.feed(), self._watched.published(), self._watched.pairs()
+        yield _info()
+        yield _gauge("healthy", "1 while `/health` answers 200.", not self._watched.reasons())
+        yield from _of_feed(feed)
+        yield from _of_publisher(published)
+        yield _duplicates(feed, published)
+        yield from _of_pairs(pairs)
+
+
+def _info() -> Metric:
+    facts = {"version": __version__, "python": platform.python_version()}
+    return InfoMetricFamily(f"{_PREFIX}build", "What runs here.", facts)
+
+
+def _of_feed(feed: FeedStats) -> Iterator[Metric]:
+    yield from (_counter(name, told, getattr(feed, field)) for name, (field, told) in _FEED.items())
+    gaps = {"opened": feed.gaps_opened, "filled": feed.gaps_filled, "unfillable": feed.gaps_unfillable}
+    yield _counters("gaps", "Stretches of missing trades, by what became of them.", "status", gaps)
+    yield _counters("reconnects", "Connections made again, by why.", "reason", feed.reconnects_by)
+    yield _gauge("active_connections", "Connections to the exchange that are live now.", feed.active_connections)
+    yield _gauge("held_trades", "Trades that wait for missing ones now.", feed.held)
+    if feed.lag_ms is not None:
+        yield _gauge("lag_seconds", "Receive time less event time of the newest message.", feed.lag_ms / 1000)
+    yield _histogram(
+        "exchange_to_socket_seconds", "From the exchange's time of a message to its arrival.", feed.exchange_to_socket
+    )
+    yield _histogram(
+        "socket_to_published_seconds",
+        "From arrival until the bus had answered, of the oldest record of each batch.",
+        feed.socket_to_published,
+    )
+
+
+def _of_publisher(published: PublisherStats) -> Iterator[Metric]:
+    yield from (_counter(name, told, getattr(published, field)) for name, (field, told) in _PUBLISHED.items())
+    yield _gauge("spool_bytes", "What the spool holds now.", published.spool_bytes)
+    yield _gauge("bus_available", "1 while the bus takes what it is given.", not published.trouble)
+
+
+def _duplicates(feed: FeedStats, published: PublisherStats) -> Metric:
+    by = {"continuity": feed.duplicates, "bus": published.duplicates}
+    return _counters(
+        "duplicates", "What came again: trades released before, entries that were in their stream.", "where", by
+    )
+
+
+def _of_pairs(pairs: Sequence[PairFacts]) -> Iterator[Metric]:
+    states = Counter(one.state for one in pairs)
+    yield _gauges("subscriptions", "What is followed, by how it stands.", "state", states)
+    names = list(dict.fromkeys((one.exchange, one.pair) for one in pairs))
+    shown = set(names[:MAX_PAIRS])
+    yield _gauge("pairs_without_metrics", "Pairs that have no series of their own here.", len(names) - len(shown))
+    yield from _of_shown([one for one in pairs if (one.exchange, one.pair) in shown and one.channel])
+
+
+def _of_shown(pairs: Sequence[PairFacts]) -> Sequence[Metric]:
+    newest = _pair_gauge("pair_last_trade_timestamp_seconds", "Time of the newest record released.")
+    last_id = _pair_gauge("pair_last_id", "Id of the newest record released.")
+    gap_open = _pair_gauge("pair_gap_open", "1 while trades are missing and looked for.")
+    for one in pairs:
+        labels = [one.exchange, one.channel, one.pair]
+        gap_open.add_metric(labels, one.gap_from is not None)
+        if one.ts is not None:
+            newest.add_metric(labels, one.ts / 1e6)
+        if one.last_id is not None:
+            last_id.add_metric(labels, one.last_id)
+    return newest, last_id, gap_open
+
+
+def _counter(name: str, told: str, value: float) -> Metric:
+    return CounterMetricFamily(_PREFIX + name, told, value)
+
+
+def _counters(name: str, told: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = CounterMetricFamily(_PREFIX + name, told, labels=[label])
+    for which, value in values.items():
+        family.add_metric([which], value)
+    return family
+
+
+def _gauge(name: str, told: str, value: float) -> Metric:
+    return GaugeMetricFamily(_PREFIX + name, told, value)
+
+
+def _gauges(name: str, told: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(_PREFIX + name, told, labels=[label])
+    for which, value in values.items():
+        family.add_metric([which], value)
+    return family
+
+
+def _pair_gauge(name: str, told: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(_PREFIX + name, told, labels=["exchange", "channel", "pair"])
+
+
+def _histogram(name: str, told: str, counted: Histogram) -> Metric:
+    """Prometheus' buckets are cumulative: each counts all that are at most its bound."""
+    bounds = [*map(floatToGoString, counted.bounds), "+Inf"]
+    buckets = list(zip(bounds, map(float, accumulate(counted.counts)), strict=True))
+    return HistogramMetricFamily(_PREFIX + name, told, buckets, counted.sum)
