@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from cryptostream import config, wiring
-from cryptostream.engine.stats import FeedStats
 from cryptostream.errors import ConfigError
 from cryptostream.model.instrument import Channel, Interval, Subscription
 
@@ -33,7 +32,7 @@ def test_a_feeds_template_names_the_streams_of_its_own_pairs(tmp_path: Path) -> 
 
 def test_a_venue_gets_the_addresses_of_the_configuration(tmp_path: Path) -> None:
     told = loaded(tmp_path, "venues: {binance: {ws_url: 'ws://127.0.0.1:1'}}\nfeed: {time_unit: microsecond}\n")
-    [session] = wiring.venue(told, "binance").sessions([Subscription("binance", Channel.TRADES, "BTCUSDT")], 50)
+    session = wiring.venue(told, "binance").session([Subscription("binance", Channel.TRADES, "BTCUSDT")])
     assert session.url == "ws://127.0.0.1:1/stream?timeUnit=MICROSECOND"
 
 
@@ -41,8 +40,3 @@ def test_an_unknown_venue_is_told_with_the_closest_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="binanse") as caught:
         wiring.venue(loaded(tmp_path, "{}"), "binanse")
     assert caught.value.hint == 'did you mean "binance"?'
-
-
-def test_several_feeds_count_as_one_and_the_worst_lag_is_shown() -> None:
-    one, other = FeedStats(active_connections=1, total_messages=5, lag_ms=3.0), FeedStats(total_messages=7, lag_ms=9.0)
-    assert wiring.merged([one, other]) == FeedStats(active_connections=1, total_messages=12, lag_ms=9.0)

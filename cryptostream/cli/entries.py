@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from string import Formatter
 
 from cryptostream.bus.keys import parse_id
@@ -10,7 +10,7 @@ from cryptostream.cli import render
 from cryptostream.cli.times import LATEST_MS
 from cryptostream.errors import UsageError
 from cryptostream.model.codec import iso
-from cryptostream.model.events import Entry
+from cryptostream.model.events import LEDGER_EVENTS, Entry
 from cryptostream.registry import did_you_mean
 from cryptostream.transforms.where import FIELDS, facts
 
@@ -20,10 +20,13 @@ Shown = Callable[[Sequence[Entry]], str]
 _TRADE = ("time", "stream", "side", "price", "qty", "trade_id")
 _KLINE = ("time", "stream", "open", "high", "low", "close", "volume", "trades", "closed")
 _SIGNAL = ("time", "stream", "side", "price", "strength", "reason")
+_EVENT = ("time", "stream", "event", "pair", "channel", "ids", "count", "seconds", "cause")
 _OTHER = ("time", "stream", "entry")
 _AMOUNTS = frozenset({"price", "qty", "open", "high", "low", "close", "volume", "quote_volume"})
-_RIGHT = _AMOUNTS | {"trades", "trade_id", "strength", "open_time", "close_time"}
-_COLOURED = frozenset({"side", "price", "close"})
+_RIGHT = _AMOUNTS | {"trades", "trade_id", "strength", "open_time", "close_time", "count", "seconds"}
+_COLOURED = frozenset({"side", "price", "close", "event"})
+_GOOD = frozenset({"connected", "gap_filled", "resumed", "drained"})
+_LOST = frozenset({"gap_unfillable", "overflow", "bus_reset"})
 _GREEN, _RED, _YELLOW, _DIM, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[1;33m", "\x1b[2m", "\x1b[0m"
 _LONGEST_OTHER = 200
 _WIDTH = re.compile(r"[<>^]?\d{0,3}")
@@ -166,6 +169,8 @@ def _layout(entry: Entry) -> tuple[str, ...]:
         return _TRADE
     if "open_time" in entry.fields:
         return _KLINE
+    if entry.fields.get("event") in LEDGER_EVENTS:
+        return _EVENT
     return _SIGNAL if "strategy" in entry.fields else _OTHER
 
 
@@ -176,6 +181,8 @@ def _cell(entry: Entry, name: str) -> str:
         return render.safe(entry.stream)
     if name == "entry":
         return _gap(entry) if _is_gap(entry) else _pairs(entry)
+    if name in _OF_EVENTS:
+        return render.safe(_OF_EVENTS[name](entry.fields))
     value = render.safe(entry.fields.get(name, ""))
     if name == "closed":
         return "closed" if value == "true" else ""
@@ -206,6 +213,36 @@ def _gap(entry: Entry) -> str:
     return render.safe(f"GAP: trades {first} to {last}{size} are missing, {entry.fields.get('cause', '')}")
 
 
+def _ids(fields: Mapping[str, str]) -> str:
+    """The ids a line of the ledger is about.
+
+    >>> _ids({"gap_from": "5", "gap_to": "9"}), _ids({"gap_from": "5", "gap_to": "5"}), _ids({})
+    ('5 to 9', '5', '')
+    """
+    ends = filter(None, (fields.get("gap_from"), fields.get("gap_to")))
+    return " to ".join(dict.fromkeys(ends))
+
+
+def _seconds(fields: Mapping[str, str]) -> str:
+    """How long, to the millisecond.
+
+    >>> _seconds({"seconds": "0.25"}), _seconds({"seconds": "61.000400000001"}), _seconds({"seconds": "x"})
+    ('0.25', '61', 'x')
+    """
+    text = fields.get("seconds", "")
+    try:
+        return f"{float(text):.3f}".rstrip("0").rstrip(".")
+    except ValueError:
+        return text
+
+
+def _cause(fields: Mapping[str, str]) -> str:
+    return " ".join(filter(None, (fields.get("cause"), fields.get("url"))))
+
+
+_OF_EVENTS = {"ids": _ids, "seconds": _seconds, "cause": _cause}
+
+
 def _pairs(entry: Entry) -> str:
     text = " ".join(f"{name}={value}" for name, value in entry.fields.items() if name not in ("raw_json", "ts"))
     text = render.safe(text)
@@ -216,6 +253,8 @@ def _colour(entry: Entry) -> str:
     side = entry.fields.get("side", "")
     if "open_time" in entry.fields:
         side = "buy" if _rose(entry) else "sell"
+    if event := entry.fields.get("event"):
+        return _GREEN if event in _GOOD else _YELLOW if event in _LOST else ""
     return {"buy": _GREEN, "sell": _RED}.get(side, "")
 
 

@@ -1,7 +1,6 @@
 """`cryptostream ingest`: live market data from an exchange to the bus."""
 
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ import typer
 
 from cryptostream.cli import render
 from cryptostream.cli.command import Call, command
+from cryptostream.cli.live import Wish, asks_for_health, live
 from cryptostream.cli.render import Output
 from cryptostream.engine.clock import SystemClock
 from cryptostream.errors import UsageError
@@ -40,6 +40,18 @@ async def ingest(
     max_messages: Annotated[int | None, typer.Option(min=1, help="Stop after so many entries.")] = None,
     sink: Annotated[To, typer.Option(help="Where entries go.")] = To.BUS,
     record: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep every raw frame there too.")] = None,
+    fail_on_gap: Annotated[
+        bool, typer.Option("--fail-on-gap", help="End with 6 as soon as missing trades cannot be had.")
+    ] = False,
+    health_port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Where health is served; 0 takes a free port.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Let a refreshed list of pairs change by more than half.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse a bus that deletes streams when its memory is full.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show pairs and connections; connect nowhere.")] = False,
     no_raw: Annotated[bool, typer.Option("--no-raw", help="Leave raw_json out of the entries.")] = False,
     connect_timeout: Annotated[str | None, typer.Option(help="Give up at the start after this long.")] = None,
@@ -49,25 +61,33 @@ async def ingest(
 
     Without --symbols or --top it follows what the configuration's feeds name.
     """
-    config = call.settings(
+    from cryptostream import wiring
+
+    loaded = call.load(
         feeds=_feeds(exchange, symbols, top, channels),
         bus__raw_json=False if no_raw else None,
         bus__connect_timeout=connect_timeout,
+        ingest__health_port=health_port,
     )
-    give_up_at = SystemClock().monotonic() + config.bus.connect_timeout
-    plans = await _plans(config, give_up_at)
-    if dry_run:
-        render.rows([row for planned in plans for row in _rows(planned)], output)
-        return 0
-    return await _run(
-        config,
-        plans,
-        sink,
-        give_up_at=give_up_at,
+    config = loaded.config
+    if not config.feeds:
+        raise UsageError("nothing to ingest", hint="name pairs: cryptostream ingest --symbols BTCUSDT,ETHUSDT")
+    wish = Wish(
+        to_stdout=sink is To.STDOUT,
         duration_s=seconds(duration) if duration else None,
         max_messages=max_messages,
         record=record,
+        fail_on_gap=fail_on_gap,
+        force=force,
+        strict=strict,
+        health=asks_for_health(loaded),
     )
+    give_up_at = SystemClock().monotonic() + config.bus.connect_timeout
+    async with wiring.plans(config, give_up_at) as plans:
+        if dry_run:
+            render.rows([row for planned in plans for row in _rows(config, planned)], output)
+            return 0
+        return await live(config, plans, wish, give_up_at=give_up_at)
 
 
 def _feeds(
@@ -86,54 +106,18 @@ def _feeds(
     return [{exchange: feed}]
 
 
-async def _plans(config: "Config", give_up_at: float) -> list["Plan"]:
-    from cryptostream import wiring
+def _rows(config: "Config", planned: "Plan") -> list[dict[str, Any]]:
+    from cryptostream.feed.regroup import regroup
 
-    if not config.feeds:
-        raise UsageError("nothing to ingest", hint="name pairs: cryptostream ingest --symbols BTCUSDT,ETHUSDT")
-    return [await wiring.plan(config, feed, give_up_at) for feed in config.feeds]
-
-
-def _rows(planned: "Plan") -> list[dict[str, Any]]:
+    venue, pairs = planned.venue, config.feed.pairs_per_connection
+    groups = regroup((), planned.subscriptions, pairs=pairs, streams=venue.limits.streams_per_connection)
     return [
         {
-            "exchange": planned.venue.name,
+            "exchange": venue.name,
             "connection": number,
-            "url": session.url,
-            "streams": len(session.subscriptions),
-            "pairs": ",".join(dict.fromkeys(wanted.pair for wanted in session.subscriptions)),
+            "url": venue.session(group).url,
+            "streams": len(group),
+            "pairs": ",".join(dict.fromkeys(wanted.pair for wanted in group)),
         }
-        for number, session in enumerate(planned.sessions)
+        for number, group in enumerate(groups)
     ]
-
-
-async def _run(
-    config: "Config",
-    plans: Sequence["Plan"],
-    to: To,
-    *,
-    give_up_at: float,
-    duration_s: float | None,
-    max_messages: int | None,
-    record: Path | None,
-) -> int:
-    from cryptostream import wiring
-    from cryptostream.cli.printer import Printer
-    from cryptostream.cli.status import Ticker
-    from cryptostream.engine.runtime import Companion, Runtime
-
-    clock = SystemClock()
-    async with AsyncExitStack() as opened:
-        bus = await opened.enter_async_context(wiring.bus(config)) if to is To.BUS else None
-        sink_of = (lambda stats: wiring.publisher(config, bus, stats=stats)) if bus else Printer
-        stage = await opened.enter_async_context(
-            wiring.ingest(config, plans, sink_of, give_up_at=give_up_at, record=record, limit=max_messages)
-        )
-        counting = [wiring.Counting(bus, stage)] if bus else []
-        companions: list[Companion] = [*counting, Ticker(clock, stage.read)]
-        code = await Runtime(stage.pipelines, clock=clock, companions=companions, duration_s=duration_s).run()
-        for last in counting:
-            await last.write()
-        if code == 0:
-            stage.check()
-        return code

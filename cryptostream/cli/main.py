@@ -5,10 +5,37 @@ from typing import Annotated
 import typer
 
 from cryptostream import __version__
-from cryptostream.cli import config, discover, doctor, ingest, list, replay, run, simulate, stats, tail  # noqa: A004
+from cryptostream.cli import (
+    config,
+    discover,
+    doctor,
+    health,
+    ingest,
+    list,  # noqa: A004
+    replay,
+    run,
+    simulate,
+    stats,
+    tail,
+    verify,
+)
 from cryptostream.cli.command import app
 
-__all__ = ["app", "config", "discover", "doctor", "ingest", "list", "replay", "run", "simulate", "stats", "tail"]
+__all__ = [
+    "app",
+    "config",
+    "discover",
+    "doctor",
+    "health",
+    "ingest",
+    "list",
+    "replay",
+    "run",
+    "simulate",
+    "stats",
+    "tail",
+    "verify",
+]
 
 
 def _version(wanted: bool) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from cryptostream.bus.pack import Entries
 from cryptostream.cli import entries, render
 from cryptostream.engine.stats import PublisherStats
-from cryptostream.model.events import DeadLetter, Entry, Record
+from cryptostream.model.events import DeadLetter, Entry, LedgerRecord, Record
 from cryptostream.model.ports import Sink
 
 
 class Printer(Sink):
-    """Writes records as JSON lines, flushed once a batch; frames that could not be read are only counted."""
+    """Writes records as JSON lines, flushed once a batch; the ledger and frames nobody could read are left out."""
 
     def __init__(self, stats: PublisherStats) -> None:
         self._stats = stats
@@ -20,7 +20,7 @@ class Printer(Sink):
 
     async def write(self, events: Sequence[Record]) -> None:
         """Print a batch. Raises BrokenPipeError once nobody reads."""
-        made = [self._entries(record) for record in events if not isinstance(record, DeadLetter)]
+        made = [self._entries(record) for record in events if not isinstance(record, DeadLetter | LedgerRecord)]
         _print(self._text(made))
         self._stats.published += len(made)
 

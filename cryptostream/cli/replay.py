@@ -169,10 +169,12 @@ def _tapes(paths: Sequence[Path], *, skip_bad: bool) -> "Found":
 def _player(config: "Config", found: "Found", exchange: str, pacing: dict[str, Any]) -> "FramePlayer | EntryPlayer":
     from cryptostream import wiring
     from cryptostream.tape.play import EntryPlayer, FramePlayer
+    from cryptostream.venues.recorded import Recorded
 
     if found.entries:
         return EntryPlayer(found.entries, **pacing)
-    return FramePlayer(found.frames, wiring.venue(config, exchange).replay(), **pacing)
+    venue = wiring.venue(config, exchange)
+    return FramePlayer(found.frames, venue.replay(), order=Recorded(venue.rule), **pacing)
 
 
 async def _run(config: "Config", player: "FramePlayer | EntryPlayer", clock: "Clock", goal: Goal) -> int:

@@ -2,13 +2,16 @@
 
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cryptostream.cli import render
 from cryptostream.cli.command import Call, command
+from cryptostream.cli.live import Wish, asks_for_health, live
+from cryptostream.engine.clock import SystemClock
 from cryptostream.errors import UsageError
 from cryptostream.model.duration import seconds
 
@@ -35,14 +38,14 @@ async def run(
     duration: Annotated[str | None, typer.Option(help="Stop after this long: 30s, 5m.")] = None,
 ) -> int:
     """Run the configuration's feeds and consumers together, until they end or you stop them."""
-    duration_s = seconds(duration) if duration else None
+    wish = Wish(duration_s=seconds(duration) if duration else None, consumers=True)
     if not demo:
-        config = call.settings()
-        if not config.feeds and not config.consumers:
+        loaded = call.load()
+        if not loaded.config.feeds and not loaded.config.consumers:
             raise UsageError("the configuration names no feeds and no consumers", hint="try: cryptostream run --demo")
-        return await _run(config, duration_s)
+        return await _run(loaded.config, replace(wish, health=asks_for_health(loaded)))
     async with _demo() as given:
-        code = await _run(call.settings(**given), duration_s, panel=True)
+        code = await _run(call.settings(**given), replace(wish, health=False, panel=True))
     render.hints(_NEXT)
     return code
 
@@ -64,29 +67,9 @@ async def _demo() -> AsyncIterator[dict[str, Any]]:
             }
 
 
-async def _run(config: "Config", duration_s: float | None, *, panel: bool = False) -> int:
+async def _run(config: "Config", wish: Wish) -> int:
     from cryptostream import wiring
-    from cryptostream.cli.panel import Panel
-    from cryptostream.cli.status import Ticker
-    from cryptostream.engine.clock import SystemClock
-    from cryptostream.engine.runtime import Runtime
 
-    clock = SystemClock()
-    give_up_at = clock.monotonic() + config.bus.connect_timeout
-    plans = [await wiring.plan(config, feed, give_up_at) for feed in config.feeds]
-    async with AsyncExitStack() as opened:
-        bus = await opened.enter_async_context(wiring.bus(config))
-        stage = await opened.enter_async_context(
-            wiring.ingest(
-                config, plans, lambda stats: wiring.publisher(config, bus, stats=stats), give_up_at=give_up_at
-            )
-        )
-        consumers = [wiring.consumer(config, name, bus) for name in config.consumers]
-        shown = Panel(clock, bus, stage) if panel else Ticker(clock, stage.read)
-        counting = wiring.Counting(bus, stage)
-        pipelines = [*stage.pipelines, *consumers]
-        code = await Runtime(pipelines, clock=clock, companions=[shown, counting], duration_s=duration_s).run()
-        await counting.write()
-        if code == 0:
-            stage.check()
-        return code
+    give_up_at = SystemClock().monotonic() + config.bus.connect_timeout
+    async with wiring.plans(config, give_up_at) as plans:
+        return await live(config, plans, wish, give_up_at=give_up_at)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from cryptostream.cli import render, times
+from cryptostream.cli import ingesters, render, times
 from cryptostream.cli.command import Call, command
 from cryptostream.cli.render import Output
+from cryptostream.cli.sizes import size
 from cryptostream.errors import BusUnavailable, UsageError
 from cryptostream.model.duration import seconds
 
@@ -25,13 +26,17 @@ _SHORTEST_WATCH_S = 0.1
 
 
 class Look(msgspec.Struct, frozen=True):
-    """The bus at one moment, on both clocks; `rates` are entries a second by stream, `counted` the ingesters' sums."""
+    """The bus at one moment, on both clocks; `rates` are entries a second by stream, `counted` the ingesters' sums.
+
+    `per_ingester` is what each of them counted.
+    """
 
     at_s: float
     now_ms: int
     streams: "list[StreamFacts]"
     rates: dict[str, float | None]
     counted: dict[str, Any]
+    per_ingester: list[dict[str, Any]] = []
 
 
 @command("stats")
@@ -43,6 +48,9 @@ async def stats(
     watch: Annotated[
         str | None, typer.Option("-w", "--watch", metavar="DURATION", help="Look again every so often: 2s.")
     ] = None,
+    per_ingester: Annotated[
+        bool, typer.Option("--ingesters", help="Show each ingester, even where there is one only.")
+    ] = False,
     output: Annotated[Output, typer.Option("-o", "--output", help="How to print.")] = Output.AUTO,
 ) -> None:
     """Show what the bus holds: streams, consumer groups, and the counters of whoever ingests."""
@@ -58,7 +66,10 @@ async def stats(
     async with wiring.bus(call.settings()) as bus, ends_with_its_reader(clock):
         words = [word for listed in streams or () for word in listed.split(",") if word]
         seen = looks(bus, words, clock, every_s)
-        await (show_live(seen) if kind is Output.TABLE and every_s is not None else _print(seen, kind))
+        if kind is Output.TABLE and every_s is not None:
+            await show_live(seen, each=per_ingester)
+        else:
+            await _print(seen, kind, each=per_ingester)
 
 
 def _interval(watch: str) -> float:
@@ -101,12 +112,14 @@ async def _look(bus: "Bus", words: Sequence[str], clock: "Clock", before: Look |
     for facts in found:
         if before is not None and facts.name in earlier:
             rates[facts.name] = admin.rate_between(earlier[facts.name], facts, at_s - before.at_s)
-    return Look(at_s, now_ms, found, rates, admin.total(await admin.read_counters(bus)))
+    counted = await admin.read_counters(bus)
+    return Look(at_s, now_ms, found, rates, admin.total(counted), ingesters.rows(counted))
 
 
 def answer(look: Look) -> dict[str, Any]:
-    """A look as JSON: the counters in the shape other tools know, and the streams."""
-    return {**look.counted, "streams": [_row(facts, look) for facts in look.streams]}
+    """A look as JSON: the counters in the shape other tools know, those of each ingester, and the streams."""
+    streams = [_row(facts, look) for facts in look.streams]
+    return {**look.counted, "per_ingester": look.per_ingester, "streams": streams}
 
 
 def _row(facts: "StreamFacts", look: Look) -> dict[str, Any]:
@@ -133,10 +146,10 @@ def _time(ms: int | None) -> str | None:
     return None if ms is None or ms > times.LATEST_MS else f"{iso(ms * 1000)[:23]}Z"
 
 
-async def _print(seen: AsyncGenerator[Look, None], kind: Output) -> None:
+async def _print(seen: AsyncGenerator[Look, None], kind: Output, *, each: bool) -> None:
     async for look in seen:
         if kind is Output.TABLE:
-            render.out().print(panel(look))
+            render.out().print(panel(look, each=each))
         elif kind is Output.CSV:
             rows = [{**_row(facts, look), "groups": len(facts.groups)} for facts in look.streams]
             render.rows(rows, kind, columns=_COLUMNS)
@@ -147,23 +160,28 @@ async def _print(seen: AsyncGenerator[Look, None], kind: Output) -> None:
         sys.stdout.flush()
 
 
-async def show_live(seen: AsyncGenerator[Look, None]) -> None:
+async def show_live(seen: AsyncGenerator[Look, None], *, each: bool = False) -> None:
     from rich.live import Live
 
     with Live(console=render.out(), auto_refresh=False, vertical_overflow="ellipsis") as live:
         async for look in seen:
-            live.update(panel(look), refresh=True)
+            live.update(panel(look, each=each), refresh=True)
 
 
-def panel(look: Look) -> "RenderableType":
-    """A look as a person reads it: the counters, then streams, then groups where there are any."""
+def panel(look: Look, *, each: bool = False) -> "RenderableType":
+    """A look as a person reads it: the counters, ingesters where they are several or `each` is asked for, streams,
+    groups.
+    """
     from rich.console import Group
 
-    groups = [_group(facts.name, group) for facts in look.streams for group in facts.groups]
+    one_by_one = look.per_ingester if each or len(look.per_ingester) > 1 else []
     tables = [
-        render.table(rows, list(rows[0])) for rows in ([_stream(facts, look) for facts in look.streams], groups) if rows
+        [ingesters.shown(one) for one in one_by_one],
+        [_stream(facts, look) for facts in look.streams],
+        [_group(facts.name, group) for facts in look.streams for group in facts.groups],
     ]
-    return Group(*_summary(look), *(part for shown in tables for part in ("", shown)))
+    shown = [render.table(rows, list(rows[0])) for rows in tables if rows]
+    return Group(*_summary(look), *(part for table in shown for part in ("", table)))
 
 
 def _stream(facts: "StreamFacts", look: Look) -> dict[str, Any]:
@@ -174,7 +192,7 @@ def _stream(facts: "StreamFacts", look: Look) -> dict[str, Any]:
         "first (UTC)": (row["first"] or "")[:16].replace("T", " "),
         "last": _ago(facts.last_ms, look.now_ms),
         "rate/s": "unknown" if row["rate_per_s"] is None else round(row["rate_per_s"], 1),
-        "memory": _size(facts.memory_bytes),
+        "memory": size(facts.memory_bytes),
     }
 
 
@@ -198,20 +216,6 @@ def _ago(ms: int | None, now_ms: int) -> str:
     return "now"
 
 
-def _size(size: int | None) -> str:
-    """Bytes as a person says them.
-
-    >>> _size(117), _size(5833), _size(31_300_000), _size(None)
-    ('117 B', '5.8 kB', '31.3 MB', '')
-    """
-    if size is None:
-        return ""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= factor:
-            return f"{size / factor:.1f} {unit}"
-    return f"{size} B"
-
-
 def _summary(look: Look) -> list[str]:
     publisher, ingest = look.counted["publisher"], look.counted["ingest"]
     if not look.counted["ingesters"]:
@@ -223,4 +227,5 @@ def _summary(look: Look) -> list[str]:
         f"connection errors {ingest['connection_errors']:,}; "
         f"published {publisher['publish_count']:,}, errors {publisher['error_count']:,} "
         f"({publisher['error_rate']:.2%})",
+        *ingesters.quality(look.counted),
     ]

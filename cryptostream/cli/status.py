@@ -6,6 +6,7 @@ from rich.live import Live
 from rich.text import Text
 
 from cryptostream.cli import render
+from cryptostream.cli.sizes import size
 from cryptostream.engine.stats import FeedStats, PublisherStats
 from cryptostream.model.ports import Clock
 
@@ -28,9 +29,28 @@ def line(rate: float, pairs: int, feed: FeedStats, published: PublisherStats) ->
     ]
     if feed.lag_ms is not None:
         parts.append(f"lag {feed.lag_ms:,.0f} ms")
-    troubles = {"bad": feed.error_messages, "dropped": feed.dropped, "refused": published.refused}
-    parts += [f"{count:,} {name}" for name, count in troubles.items() if count]
-    return Text("  ".join(parts), style="" if connections else "yellow")
+    parts += _quality(feed, published)
+    return Text("  ".join(parts), style="" if connections and not published.trouble else "yellow")
+
+
+def _quality(feed: FeedStats, published: PublisherStats) -> list[str]:
+    """What an undisturbed feed never has, and why the bus takes nothing; nothing where nothing happened.
+
+    >>> _quality(FeedStats(gaps_opened=3, gaps_filled=2, filled=1200), PublisherStats(spool_bytes=5833, trouble="away"))
+    ['1 gap open', '1,200 filled', 'spool 5.8 kB', 'away']
+    """
+    gaps = feed.gaps_opened - feed.gaps_filled - feed.gaps_unfillable
+    counts = {
+        "bad": feed.error_messages,
+        "dropped": feed.dropped,
+        "refused": published.refused,
+        f"gap{'s' * (gaps != 1)} open": gaps,
+        "filled": feed.filled,
+        "missing": feed.missing,
+    }
+    spool = [f"spool {size(published.spool_bytes)}"] if published.spool_bytes else []
+    trouble = [render.safe(published.trouble)] if published.trouble else []
+    return [f"{count:,} {name}" for name, count in counts.items() if count > 0] + spool + trouble
 
 
 class Ticker:

@@ -154,7 +154,7 @@ def test_what_is_twice_on_the_tape_is_one_entry(run: Run, bus_url: str, tmp_path
     once = account(run(tape(tmp_path, *map(trade, (1, 2, 3))), "--prefix", "once:", url=bus_url))
     twice = account(run(tape(tmp_path, *map(trade, (1, 2, 3, 1, 2, 3))), url=bus_url))
 
-    assert (twice["entries"], twice["published"], twice["already_there"]) == (3, 3, 3)
+    assert (twice["entries"], twice["published"], twice["frames"]) == (3, 3, 6)
     assert twice["sha256"] == once["sha256"]
 
 

@@ -12,7 +12,8 @@ from typer.testing import CliRunner, Result
 
 from cryptostream.bus.admin import GroupFacts, StreamFacts, total
 from cryptostream.bus.connect import Bus, connect
-from cryptostream.cli import main, stats
+from cryptostream.cli import ingesters, main, stats
+from cryptostream.engine.stats import FeedStats, PublisherStats, counters
 from cryptostream.errors import NotFound
 from cryptostream.testing import ManualClock
 
@@ -58,8 +59,9 @@ def test_answer_has_the_shape_other_tools_know(run: Run, server: redis.Redis) ->
     server.xreadgroup("recorder", "one", {"trades:BTCUSDT": ">"}, count=1)
     server.hset("stats:ingest:here:1", "json", json.dumps(COUNTED))
     found = json.loads(run().stdout)
-    (stream,) = found.pop("streams")
+    (stream,), (ingester,) = found.pop("streams"), found.pop("per_ingester")
     assert found == {**COUNTED, "ingesters": 1}
+    assert (ingester["published"], ingester["missing"]) == (30, 0)
     assert (stream["stream"], stream["length"]) == ("trades:BTCUSDT", 3)
     assert (stream["first"], stream["last"]) == ("2024-11-14T17:30:01.000Z", "2024-11-14T17:30:03.000Z")
     assert stream["groups"] == [{"name": "recorder", "consumers": 1, "pending": 1, "lag": 2}]
@@ -103,6 +105,67 @@ def test_table_shows_streams_and_counters(run: Run, server: redis.Redis) -> None
     text = run("-o", "table").stdout
     assert "trades:BTCUSDT" in text
     assert "published 30, errors 10 (25.00%)" in text
+
+
+FIRST = PublisherStats(published=750, duplicates=250, saved=3, spool_bytes=5833, trouble="away")
+SECOND = PublisherStats(published=250, duplicates=750)
+GAPS = FeedStats(
+    gaps_opened=2, gaps_filled=1, filled=40, missing=5, reconnects=6, reconnects_by={"closed": 6}, lag_ms=4.0
+)
+
+
+def ingest(server: redis.Redis, name: str, feed: FeedStats, published: PublisherStats) -> None:
+    """What an ingester of that name shows on the bus."""
+    host, _, pid = name.partition(":")
+    facts = {**counters(feed, published, ["BTCUSDT"]), "at": 1, "host": host, "pid": int(pid)}
+    server.hset(f"stats:ingest:{name}", "json", json.dumps(facts))
+
+
+def test_each_ingester_says_how_often_it_was_first_and_what_it_saved(run: Run, server: redis.Redis) -> None:
+    ingest(server, "here:1", GAPS, FIRST)
+    ingest(server, "there:2", FeedStats(), SECOND)
+    found = json.loads(run().stdout)
+    one, other = found["per_ingester"]
+    assert one == {
+        "ingester": "here:1",
+        "published": 750,
+        "already_there": 250,
+        "saved": 3,
+        "gaps": 2,
+        "filled": 40,
+        "missing": 5,
+        "reconnects": 6,
+        "spool_bytes": 5833,
+        "bus_away": True,
+    }
+    assert (other["ingester"], other["published"], other["already_there"]) == ("there:2", 250, 750)
+    assert (found["publisher"]["publish_count"], found["publisher"]["duplicates"]) == (1000, 1000)
+    assert (found["publisher"]["troubled"], found["ingest"]["missing"], found["ingesters"]) == (1, 5, 2)
+
+
+def test_ingesters_are_listed_where_they_are_several_or_asked_for(run: Run, server: redis.Redis) -> None:
+    ingest(server, "here:1", GAPS, FIRST)
+    assert "here:1" not in run("-o", "table").stdout
+    assert "75%" in run("-o", "table", "--ingesters").stdout
+    ingest(server, "there:2", FeedStats(), SECOND)
+    shown = run("-o", "table").stdout
+    assert ("here:1" in shown, "there:2" in shown, "25%" in shown) == (True, True, True)
+
+
+def test_what_was_lost_or_waits_is_told_once_there_is_any() -> None:
+    told = ingesters.quality(counters(GAPS, FIRST, []))
+    assert told == [
+        "gaps 2, filled 1 (40 trades); missing 5 trades; spool 5.8 kB; the bus takes nothing from 1",
+    ]
+    assert ingesters.quality(counters(FeedStats(), SECOND, [])) == []
+
+
+def test_counters_can_be_added_up_and_tell_what_cannot_beside() -> None:
+    shape: dict[str, Any] = counters(GAPS, FIRST, [f"P{number}" for number in range(12)])
+    values = [*shape["publisher"].values(), *shape["ingest"].values()]
+    assert all(type(value) in (int, float) for value in values)
+    assert (shape["lag_ms"], shape["reconnects_by"], shape["trouble"]) == (4.0, {"closed": 6}, "away")
+    assert (shape["pairs_count"], len(shape["pairs_sample"])) == (12, 10)
 
 
 @pytest.mark.parametrize(

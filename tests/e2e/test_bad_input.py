@@ -46,7 +46,7 @@ def test_a_bus_out_of_reach_ends_the_start(exchange: Exchange, run: Run) -> None
         (["ingest", "--symbols", "BTCUSDT", "--duration", "soon"], 2, "not a duration"),
         (["ingest", "--symbols", "BTCUSDT", "--exchange", "binanse"], 78, "binance"),
         (["ingest", "--symbols", "BTCUSDT", "--redis", "http://x"], 78, "redis://"),
-        (["ingest", "--symbols", "BTCUSDT", "--redis", "redis+cluster://x"], 78, "not"),
+        (["ingest", "--symbols", "BTCUSDT", "--redis", "redis+clusters://x"], 78, "should start with"),
         (["tail", "trades:BTCUSDT", "--no-follow"], 4, "trades:BTCUSDT"),
         (["replay", "nowhere/"], 4, "nowhere"),
         (["run"], 2, "no feeds"),
