@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from cryptostream.bus.volatile import VolatileServer
 from cryptostream.testing import ManualClock
@@ -172,6 +173,13 @@ def bus_url(request: pytest.FixtureRequest) -> str:
 def data_dir(tmp_path: Path) -> Path:
     """A data folder of the test's own."""
     return tmp_path / "data"
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """What a test or a command in it makes of the log ends with the test."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
