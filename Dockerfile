@@ -18,6 +18,6 @@ USER 10001:10001
 VOLUME /data
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=10s --start-period=20s --retries=3 \
-    CMD ["cryptostream", "doctor", "--offline", "--quiet"]
+    CMD ["cryptostream", "health"]
 ENTRYPOINT ["cryptostream"]
 CMD ["ingest", "--symbols", "BTCUSDT,ETHUSDT"]

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test chaos soak lint format bench clean
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -13,6 +13,12 @@ demo: .venv/ready  ## Thirty seconds of a live market on this machine: no networ
 
 test: .venv/ready  ## The whole test suite
 	$(BIN)/pytest
+
+chaos: .venv/ready  ## Every row of the fault matrix, the long ones too, then a short soak
+	@$(BIN)/python -m tests.chaos
+
+soak: .venv/ready  ## Five minutes of random faults, then: is every trade there, once? SOAK="--for 1h"
+	@$(BIN)/python -m tests.chaos soak $(SOAK)
 
 lint: .venv/ready  ## Style, types and floors
 	$(BIN)/ruff check .

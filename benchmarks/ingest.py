@@ -2,8 +2,8 @@
 
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +22,26 @@ def measure(*, quick: bool, rounds: int) -> Report:
     """Interleaved rounds of every contestant; the figure of record is the median CPU per trade."""
     trades = 40_000 if quick else 200_000
     report = Report("ingest", f"wss socket to Redis, {trades:,} aggTrade frames, {PAIRS} pairs, no raw_json, flood")
-    with ExitStack() as opened:
-        folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
-        crt, key = certificate(folder)
-        redis = opened.enter_context(redis_server())
-        options = ["--certificate", str(crt), "--key", str(key), "--trades", str(trades)]
-        exchange = opened.enter_context(Child("-m", "benchmarks.exchange", *options))
-        address = f"wss://127.0.0.1:{exchange.hear()['port']}"
+    with flood(trades) as (exchange, address, crt, redis):
         contestants = _contestants(address, crt, redis, report)
         runs: dict[str, list[dict[str, float]]] = {name: [] for name in contestants}
         for number in range(rounds):
             for name, start in contestants.items():
-                runs[name].append(_run(start, exchange, redis, trades))
+                runs[name].append(run_once(start, exchange, redis, trades))
                 say(f"ingest {number + 1}/{rounds} {name}: {runs[name][-1]['us']:.2f} us of CPU a trade")
     _conclude(report, runs)
     return report
+
+
+@contextmanager
+def flood(trades: int) -> Iterator[tuple[Child, str, Path, Redis]]:
+    """An exchange that has so many frames to send, where it listens, its certificate, and a Redis to put them in."""
+    with ExitStack() as opened:
+        crt, key = certificate(Path(opened.enter_context(tempfile.TemporaryDirectory())))
+        redis = opened.enter_context(redis_server())
+        options = ["--certificate", str(crt), "--key", str(key), "--trades", str(trades)]
+        exchange = opened.enter_context(Child("-m", "benchmarks.exchange", *options))
+        yield exchange, f"wss://127.0.0.1:{exchange.hear()['port']}", crt, redis
 
 
 def _contestants(address: str, crt: Path, redis: Redis, report: Report) -> dict[str, Start]:
@@ -58,7 +63,7 @@ def _contestants(address: str, crt: Path, redis: Redis, report: Report) -> dict[
     return contestants
 
 
-def _run(start: Start, exchange: Child, redis: Redis, trades: int) -> dict[str, float]:
+def run_once(start: Start, exchange: Child, redis: Redis, trades: int) -> dict[str, float]:
     """One process, from its subscription to the last entry in Redis; what came before is not counted."""
     redis.clear()
     exchange.tell("accept 1")

@@ -35,7 +35,7 @@ def measure(*, quick: bool, rounds: int) -> Report:  # noqa: ARG001 - one long r
         sent = exchange.hear()
         redis.wait_for(sent["sent"], timeout_s=20)
         end = subject.ask("end")
-        published = redis.added()
+        published = redis.held()
     _conclude(report, samples, sent, end, published)
     return report
 

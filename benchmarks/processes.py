@@ -92,16 +92,16 @@ class Redis:
         return int(stats.get("cmdstat_xadd", {}).get("calls", 0))
 
     def wait_for(self, entries: int, timeout_s: float = _ANSWER_S) -> None:
-        """Return once so many XADDs were executed. Raises RuntimeError when they are not."""
+        """Return once so many entries are there, ledgers not counted. Raises RuntimeError when they are not."""
         deadline = time.monotonic() + timeout_s
-        while self.added() < entries:
+        while self.added() < entries or self.held() < entries:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{self.added()} of {entries} entries after {timeout_s:g} s")
             time.sleep(0.02)
 
     def held(self) -> int:
-        """Entries in all streams."""
-        keys = list(self.client.scan_iter(count=1000, _type="stream"))
+        """Entries in all streams but the ledgers."""
+        keys = [key for key in self.client.scan_iter(count=1000, _type="stream") if not key.startswith("events:")]
         with self.client.pipeline(transaction=False) as pipe:
             for key in keys:
                 pipe.xlen(key)
