@@ -59,5 +59,13 @@ class BusRefused(ConfigError):
     """Redis answers and refuses: wrong password, missing rights, a key of another type."""
 
 
+class Fenced(CryptostreamError):
+    """Somebody else owns this now: what was about to be written has not been."""
+
+
+class StateRefused(ConfigError):
+    """Saved state is of another version or another configuration, and is not taken for what it is not."""
+
+
 class BadFrame(ValueError):
     """A frame from a venue that cannot be read; carries the reason, never stops a feed."""

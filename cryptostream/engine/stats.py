@@ -117,7 +117,32 @@ class PublisherStats(msgspec.Struct):
     """Why the bus takes nothing now; empty while it does."""
 
 
-S = TypeVar("S", FeedStats, PublisherStats)
+class GroupStats(msgspec.Struct):
+    """What one member of a consumer group has read since it started."""
+
+    group: str = ""
+    streams: int = 0
+    """Streams that it reads now."""
+    read: int = 0
+    """Entries handed over, each as often as it was delivered."""
+    acked: int = 0
+    redelivered: int = 0
+    """Entries handed over again: pending from an earlier run, or rejected."""
+    claimed: int = 0
+    """Entries taken over from members that are gone."""
+    rejected: int = 0
+    """Times that an entry could not be handled."""
+    dead_letters: int = 0
+    """Entries set aside after that happened too often."""
+    lost: int = 0
+    """Entries that the stream's length took away before they were read, or before they were acknowledged."""
+    resets: int = 0
+    """Groups made again because the bus had lost them."""
+    trouble: str = ""
+    """Why the bus gives nothing now; empty while it does."""
+
+
+S = TypeVar("S", FeedStats, PublisherStats, GroupStats)
 
 
 def merged(parts: Sequence[S]) -> S:

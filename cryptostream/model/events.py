@@ -159,6 +159,8 @@ class Gap(msgspec.Struct, frozen=True, gc=False):
     gap_to: int
     cause: str
     ts: Micros
+    count: int | None = None
+    """How many entries are missing, where that is known and is not the number of ids: a reader came too late."""
 
 
 Event = Trade | Kline | Gap
@@ -170,3 +172,14 @@ class Entry(msgspec.Struct, frozen=True):
     stream: str
     entry_id: str
     fields: dict[str, str]
+
+
+class Output(msgspec.Struct, frozen=True):
+    """An entry that a consumer writes because of another one: a signal, a bar.
+
+    Its id is that of the entry it comes from unless told, so that Redis refuses it the second time.
+    """
+
+    stream: str
+    fields: dict[str, str]
+    entry_id: str = ""

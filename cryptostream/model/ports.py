@@ -1,12 +1,12 @@
 """The shapes that rooms plug into: where events come from, what is done to them, where they go."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar, runtime_checkable
 
 import msgspec
 
-from cryptostream.model.events import Micros
+from cryptostream.model.events import Entry, Micros
 
 T = TypeVar("T")
 
@@ -56,6 +56,51 @@ class Sink(Open, Protocol):
     """Where events go. `write` returns once they are safe, so that the source may commit."""
 
     async def write(self, events: Sequence[Any]) -> None: ...
+
+
+@runtime_checkable
+class Gathering(Protocol):
+    """A sink whose `write` may only gather entries: those before the first that is `held`, of each stream, are safe.
+
+    It is written to now and then with nothing, so that it can see that time has passed.
+    """
+
+    trouble: str
+    """Why nothing can be made safe now; empty while it can."""
+
+    def held(self) -> Mapping[str, str]:
+        """Of each stream that has any, the id of the first entry, in the order of writing, that is not safe yet."""
+
+    async def flush(self, streams: Collection[str] | None = None) -> None:
+        """Make safe what is held of these streams, of all unless told."""
+
+
+@runtime_checkable
+class Rejecting(Protocol):
+    """A source that brings an entry again which nobody could handle, and sets it aside after some times."""
+
+    async def reject(self, entry: Entry, error: str) -> None:
+        """This entry, the first of its stream that is not committed, could not be handled; `error` says why."""
+
+
+class Archive(Protocol):
+    """Entries that were recorded, of any number of streams."""
+
+    def streams(self, patterns: Sequence[str]) -> Sequence[str]:
+        """The names of the recorded streams that match one of these Redis globs, sorted."""
+
+    def after(self, stream: str, entry_id: str) -> Iterator[list[Entry]]:
+        """Pages of what is recorded of a stream above an entry id, each entry once, in the order of their ids."""
+
+
+class Ownership(Protocol):
+    """Which streams a member of a group reads."""
+
+    exclusive: bool
+    """Whether nobody else reads what is ours: what others left pending there may be taken over at once."""
+
+    async def mine(self, streams: Sequence[str]) -> Collection[str]:
+        """Those of these streams that are ours from now on; asked again every few seconds."""
 
 
 class Clock(Protocol):

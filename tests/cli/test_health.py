@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from cryptostream.cli import health, main
 from cryptostream.config import Config
+from cryptostream.engine.clock import SystemClock
 from cryptostream.engine.stats import FeedStats, PublisherStats
 from cryptostream.errors import UsageError
 from cryptostream.web.health import Watched
@@ -39,7 +40,7 @@ async def ingest(*why: str, host: str = "127.0.0.1", token: str | None = None) -
     watched = Watched(feed=FeedStats, published=PublisherStats, pairs=list, stats=dict, reasons=lambda: why)
     endpoint = Endpoint(watched, host, 0, token=token)
     serving = asyncio.ensure_future(endpoint())
-    await asyncio.sleep(0)  # it says where it listens, before the command's output is caught
+    await SystemClock().sleep(0)  # it says where it listens, before the command's output is caught
     try:
         yield endpoint.url.rpartition(":")[2]
     finally:
