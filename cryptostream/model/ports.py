@@ -80,7 +80,7 @@ class Rejecting(Protocol):
     """A source that brings an entry again which nobody could handle, and sets it aside after some times."""
 
     async def reject(self, entry: Entry, error: str) -> None:
-        """This entry, the first of its stream that is not committed, could not be handled; `error` says why."""
+        """Nobody could handle the entry, the first of its stream that is not committed; `error` says why."""
 
 
 class Archive(Protocol):
