@@ -2,7 +2,6 @@
 
 from cryptostream.config.loading import Loaded, load
 from cryptostream.config.schema import (
-    BUILT_IN_SINKS,
     BusConfig,
     Config,
     ConsumerConfig,
@@ -15,7 +14,6 @@ from cryptostream.config.schema import (
 )
 
 __all__ = [
-    "BUILT_IN_SINKS",
     "BusConfig",
     "Config",
     "ConsumerConfig",

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator, model_validator
 
@@ -13,16 +13,17 @@ from cryptostream.config.feeds import Discover, FeedConfig, check_venue, clashes
 from cryptostream.config.lists import Symbol, Symbols, listed, parse_wanted
 from cryptostream.config.quantities import Duration, Flag, Size, Whole, between, spelled_bytes
 from cryptostream.config.section import Section, several
-from cryptostream.config.sinks import BUILT_IN_SINKS, Sink
+from cryptostream.config.sinks import Sink
 from cryptostream.config.words import got, told, wrong
 from cryptostream.model.duration import spelled
 from cryptostream.model.instrument import Channel, check_symbol
+from cryptostream.model.times import place
 from cryptostream.registry import names
 from cryptostream.transforms import where
 from cryptostream.venues import coingecko
 from cryptostream.web.health import check_exposure
 
-__all__ = ["BUILT_IN_SINKS", "BusConfig", "Config", "ConsumerConfig", "Discover", "FeedConfig", "FeedDefaults"]
+__all__ = ["BusConfig", "Config", "ConsumerConfig", "Discover", "FeedConfig", "FeedDefaults"]
 
 _STREAM = re.compile(r"[^\s\x00-\x1f\x7f-\x9f]{1,200}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -42,6 +43,20 @@ def _check_stream(text: str) -> str:
 def _check_name(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise wrong("the name of a consumer should be letters, digits, - and _, at most 64")
+    return text
+
+
+def _check_shard(text: str) -> str:
+    index, _, of = text.partition("/")
+    if not (index.isdecimal() and of.isdecimal() and 1 <= int(index) <= int(of) <= 1024):
+        raise wrong(f"should be a share as in 1/4, the first of four, got {got(text)}")
+    return text
+
+
+def _check_start(text: str) -> str:
+    if text.startswith("-"):
+        raise wrong("a configuration has no now; write a time as in 2026-11-01T00:00:00Z")
+    told(place, text)
     return text
 
 
@@ -179,24 +194,74 @@ class GapsConfig(Section):
     )
 
 
-class IngestConfig(Section):
-    """The command `ingest`."""
+class Served(Section):
+    """A command that can be asked over HTTP how it is."""
 
-    symbols: Symbols = Field([], description="Pairs to listen to where the feeds name none.")
     health_port: Whole = Field(8099, ge=0, le=65_535, description="Port of the health endpoint; 0 takes a free one.")
     health_host: str = Field(
         "127.0.0.1",
-        description="Address of the health endpoint; any but this machine's own needs `ingest.health_token`.",
+        description="Address of the health endpoint; any but this machine's own needs `health_token`.",
     )
     health_token: SecretStr | None = Field(
         None, min_length=16, description="Who shows it (as `Authorization: Bearer`) may read all but `/health`. Secret."
     )
-    gaps: GapsConfig = GapsConfig()
 
     @model_validator(mode="after")
-    def _shown_to_whom(self) -> "IngestConfig":
-        token = self.health_token.get_secret_value() if self.health_token else None
-        told(lambda host: check_exposure(host, token), self.health_host)
+    def _shown_to_whom(self) -> Self:
+        told(lambda host: check_exposure(host, self.token), self.health_host)
+        return self
+
+    @property
+    def token(self) -> str | None:
+        """The token itself."""
+        return self.health_token.get_secret_value() if self.health_token else None
+
+
+class IngestConfig(Served):
+    """The command `ingest`."""
+
+    symbols: Symbols = Field([], description="Pairs to listen to where the feeds name none.")
+    gaps: GapsConfig = GapsConfig()
+
+
+class ConsumeConfig(Served):
+    """How every consumer reads."""
+
+    health_port: Whole = Field(8098, ge=0, le=65_535, description="Port of the health endpoint; 0 takes a free one.")
+    name: Annotated[str, AfterValidator(_check_name)] | None = Field(
+        None,
+        description="This member's name in its groups; it keeps what it had begun across a restart. The host's name, and "
+        "a number for each further process of one machine, unless set.",
+    )
+    ownership: Literal["compete", "lease"] = Field(
+        "compete",
+        description="`compete`: members take what comes, for work that needs no order. `lease`: each stream has one "
+        "owner, shared out anew when members come and go.",
+    )
+    shard: Annotated[str, AfterValidator(_check_shard)] | None = Field(
+        None, description="`2/4`: read the second quarter of the streams, the same ones on every machine."
+    )
+    batch: Whole = Field(100, ge=1, le=100_000, description="Entries taken from each stream at a time.")
+    claim_idle: Annotated[Duration, between(0, 86_400, spelled)] = Field(
+        30.0,
+        description="How long entries stay with a member that does not finish them, before others do; 0s: for ever. 0s to 1d.",
+    )
+    max_deliveries: Whole = Field(
+        5, ge=1, le=1000, description="How often an entry that cannot be handled is tried, before it is set aside."
+    )
+    deadline: Annotated[Duration, between(0.1, 3600, spelled)] = Field(
+        30.0, description="How long one batch may take before health names who hangs. 100ms to 1h."
+    )
+    archive: Path | None = Field(
+        None,
+        description="A recorded folder that `--from` reads before the streams; unless set, where the consumers of this "
+        "configuration record to.",
+    )
+
+    @model_validator(mode="after")
+    def _one_owner(self) -> Self:
+        if self.shard and self.ownership == "lease":
+            raise wrong("`shard` and `ownership: lease` both say who reads which streams; use one of them")
         return self
 
 
@@ -207,9 +272,14 @@ class ConsumerConfig(Section):
         min_length=1,
         description="Channels (`trades`, `klines:1m`), pairs (`BTCUSDT`), streams (`trades:BTCUSDT`), globs.",
     )
+    start: Annotated[str, AfterValidator(_check_start)] = Field(
+        "earliest",
+        description="Where a group that is new begins: `earliest`, `new`, an entry id, or a time (RFC 3339).",
+    )
     where: str | None = Field(None, description='A filter: `qty*price > 1e5 and side == "buy"`.')
     write: Annotated[list[Sink], BeforeValidator(listed)] = Field(
-        min_length=1, description="Sinks: `console`, `jsonl: {path: FILE}`."
+        min_length=1,
+        description="Sinks: `console`, `jsonl: {path: FILE}`, `parquet: {dir: DIR}`, `sqlite: {path: FILE}`, `postgres`.",
     )
 
     @field_validator("where")
@@ -230,6 +300,7 @@ class Config(Section):
     venues: dict[Venue, VenueConfig] = Field({}, json_schema_extra={"propertyNames": {"enum": list(names("venues"))}})
     discovery: DiscoveryConfig = DiscoveryConfig()
     ingest: IngestConfig = IngestConfig()
+    consume: ConsumeConfig = ConsumeConfig()
     consumers: dict[Name, ConsumerConfig] = Field({})
     data_dir: Folder = Field(
         default_factory=lambda: data_home(os.environ),

@@ -9,9 +9,6 @@ from cryptostream.config.addresses import masked_url
 from cryptostream.config.words import got, unknown, wrong
 from cryptostream.registry import names
 
-BUILT_IN_SINKS = ("console", "jsonl")
-"""The sinks that need no package: the terminal, a file of JSON lines."""
-
 _SECRET_NAME = re.compile(r"key|token|secret|password|passphrase|signature|credential", re.IGNORECASE)
 
 
@@ -54,7 +51,7 @@ def _sink(value: Any) -> dict[str, Params]:
 
 def sinks() -> tuple[str, ...]:
     """The names a consumer may write to."""
-    return tuple(sorted({*BUILT_IN_SINKS, *names("sinks")}))
+    return names("sinks")
 
 
 def _written(sink: dict[str, Params], info: SerializationInfo) -> Any:

@@ -205,5 +205,4 @@ def health(
         reasons=unwell,
     )
     told = config.ingest
-    token = told.health_token.get_secret_value() if told.health_token else None
-    return endpoint(watched, told.health_host, told.health_port, asked=bool(asked), token=token)
+    return endpoint(watched, told.health_host, told.health_port, asked=bool(asked), token=told.token)

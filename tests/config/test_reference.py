@@ -34,7 +34,7 @@ def test_the_full_example_has_every_setting_at_its_default() -> None:
     missing = [path for path, _ in leaves() if full.origin(path) == "default"]
     defaults, shown = load().plain(), full.plain()
     assert missing == []
-    for section in ("bus", "feed", "discovery", "ingest"):
+    for section in ("bus", "feed", "discovery", "ingest", "consume"):
         assert shown[section] == defaults[section]
     assert set(shown["feeds"][0]["binance"]) == {"symbols", "channels", "discover", "key"}
 
