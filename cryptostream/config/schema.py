@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator, model_validator
 
+from cryptostream.bus.ownership import Shard
 from cryptostream.config.addresses import BusUrl, HttpUrl, SecretUrl, WsUrl
 from cryptostream.config.feeds import Discover, FeedConfig, check_venue, clashes
 from cryptostream.config.lists import Symbol, Symbols, listed, parse_wanted
@@ -47,9 +48,7 @@ def _check_name(text: str) -> str:
 
 
 def _check_shard(text: str) -> str:
-    index, _, of = text.partition("/")
-    if not (index.isdecimal() and of.isdecimal() and 1 <= int(index) <= int(of) <= 1024):
-        raise wrong(f"should be a share as in 1/4, the first of four, got {got(text)}")
+    told(Shard.parse, text)
     return text
 
 
@@ -230,8 +229,8 @@ class ConsumeConfig(Served):
     health_port: Whole = Field(8098, ge=0, le=65_535, description="Port of the health endpoint; 0 takes a free one.")
     name: Annotated[str, AfterValidator(_check_name)] | None = Field(
         None,
-        description="This member's name in its groups; it keeps what it had begun across a restart. The host's name, and "
-        "a number for each further process of one machine, unless set.",
+        description="This member's name in its groups; it keeps what it had begun across a restart. The host's name, "
+        "and a number for each further process of one machine, unless set.",
     )
     ownership: Literal["compete", "lease"] = Field(
         "compete",
@@ -244,7 +243,8 @@ class ConsumeConfig(Served):
     batch: Whole = Field(100, ge=1, le=100_000, description="Entries taken from each stream at a time.")
     claim_idle: Annotated[Duration, between(0, 86_400, spelled)] = Field(
         30.0,
-        description="How long entries stay with a member that does not finish them, before others do; 0s: for ever. 0s to 1d.",
+        description="How long entries stay with a member that does not finish them, before others do; 0s: for ever. "
+        "0s to 1d.",
     )
     max_deliveries: Whole = Field(
         5, ge=1, le=1000, description="How often an entry that cannot be handled is tried, before it is set aside."
@@ -279,7 +279,8 @@ class ConsumerConfig(Section):
     where: str | None = Field(None, description='A filter: `qty*price > 1e5 and side == "buy"`.')
     write: Annotated[list[Sink], BeforeValidator(listed)] = Field(
         min_length=1,
-        description="Sinks: `console`, `jsonl: {path: FILE}`, `parquet: {dir: DIR}`, `sqlite: {path: FILE}`, `postgres`.",
+        description="Sinks: `console`, `jsonl: {path: FILE}`, `parquet: {dir: DIR}`, `sqlite: {path: FILE}`, "
+        "`postgres`.",
     )
 
     @field_validator("where")
