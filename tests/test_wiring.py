@@ -30,6 +30,15 @@ def test_a_feeds_template_names_the_streams_of_its_own_pairs(tmp_path: Path) -> 
     assert [key_of(one) for one in (*trades, klines)] == ["mine:BTCUSDT", "trades:ETHUSDT", "all:XRPUSDT:1m"]
 
 
+def test_in_a_cluster_the_pair_is_the_hash_tag_of_its_streams(tmp_path: Path) -> None:
+    text = (
+        "bus: {url: 'redis+cluster://h:1'}\nfeeds:\n  - binance: {symbols: [ETHUSDT], key: 'flow:{exchange}:{pair}'}\n"
+    )
+    key_of = wiring.keys(loaded(tmp_path, text))
+    pairs = [Subscription("binance", Channel.TRADES, pair) for pair in ("BTCUSDT", "ETHUSDT")]
+    assert [key_of(one) for one in pairs] == ["trades:{BTCUSDT}", "flow:binance:{ETHUSDT}"]
+
+
 def test_a_venue_gets_the_addresses_of_the_configuration(tmp_path: Path) -> None:
     told = loaded(tmp_path, "venues: {binance: {ws_url: 'ws://127.0.0.1:1'}}\nfeed: {time_unit: microsecond}\n")
     session = wiring.venue(told, "binance").session([Subscription("binance", Channel.TRADES, "BTCUSDT")])

@@ -7,8 +7,10 @@ DEFAULT_VENUE = "binance"  # the contract leaves its name out of the keys, and o
 DEAD_LETTERS = "dlq:ingest"
 
 
-def stream_key(subscription: Subscription, template: str | None = None) -> str:
+def stream_key(subscription: Subscription, template: str | None = None, *, tagged: bool = False) -> str:
     """The stream a subscription is published to; `template` may hold {exchange} {channel} {pair} {interval}.
+
+    `tagged` is for clusters: the pair is the key's hash tag there, so that what belongs to it shares a slot.
 
     >>> from cryptostream.model.instrument import Channel
     >>> stream_key(Subscription("binance", Channel.TRADES, "BTCUSDT"))
@@ -17,17 +19,24 @@ def stream_key(subscription: Subscription, template: str | None = None) -> str:
     'trades:kraken:BTCUSD'
     >>> stream_key(Subscription("binance", Channel.TRADES, "BTCUSDT"), "market_data_stream:{pair}")
     'market_data_stream:BTCUSDT'
+    >>> stream_key(Subscription("binance", Channel.TRADES, "BTCUSDT"), tagged=True)
+    'trades:{BTCUSDT}'
     """
-    exchange, channel, pair, interval = (
-        subscription.exchange,
-        subscription.channel,
-        subscription.pair,
-        subscription.interval or "",
-    )
+    exchange, channel, interval = subscription.exchange, subscription.channel, subscription.interval or ""
+    pair = f"{{{subscription.pair}}}" if tagged else subscription.pair
     if template:
         return template.format(exchange=exchange, channel=channel, pair=pair, interval=interval)
     venue = () if exchange == DEFAULT_VENUE else (exchange,)
     return ":".join((channel, *venue, pair, *((interval,) if interval else ())))
+
+
+def of_pair(pair: str) -> list[str]:
+    """Globs of every stream of a pair, whatever is in it.
+
+    >>> of_pair("BTCUSDT")
+    ['*:BTCUSDT', '*:BTCUSDT:*', '*:{BTCUSDT}', '*:{BTCUSDT}:*']
+    """
+    return [f"*:{name}{rest}" for name in (pair, f"{{{pair}}}") for rest in ("", ":*")]
 
 
 def ledger_key(ledger: Ledger) -> str:

@@ -7,10 +7,10 @@ from string import Formatter
 
 from cryptostream.bus.keys import parse_id
 from cryptostream.cli import render
-from cryptostream.cli.times import LATEST_MS
 from cryptostream.errors import UsageError
 from cryptostream.model.codec import iso
 from cryptostream.model.events import LEDGER_EVENTS, Entry
+from cryptostream.model.times import LATEST_MS
 from cryptostream.registry import did_you_mean
 from cryptostream.transforms.where import FIELDS, facts
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from cryptostream.bus import history
 from cryptostream.bus.connect import Bus
-from cryptostream.cli import times
+from cryptostream.bus.keys import of_pair
 from cryptostream.errors import NotFound, UsageError
+from cryptostream.model import times
 from cryptostream.model.events import Entry
 from cryptostream.model.ports import Clock
 from cryptostream.registry import did_you_mean
@@ -76,17 +77,17 @@ def meanings(word: str) -> list[str]:
     """A stream or a glob stands for itself; a bare pair for every stream of that pair, whatever is in it.
 
     >>> meanings("trades:*"), meanings("btcusdt")
-    (['trades:*'], ['btcusdt', '*:BTCUSDT', '*:BTCUSDT:*'])
+    (['trades:*'], ['btcusdt', '*:BTCUSDT', '*:BTCUSDT:*', '*:{BTCUSDT}', '*:{BTCUSDT}:*'])
     """
     if ":" in word or history.is_glob(word):
         return [word]
-    return [word, f"*:{word.upper()}", f"*:{word.upper()}:*"]
+    return [word, *of_pair(word.upper())]
 
 
 def _hint(word: str, names: Sequence[str]) -> str:
     if not names:
         return f"the bus holds no streams: start one with cryptostream ingest, or {_AWAITED}"
-    pairs = {part for name in names for part in name.split(":")[1:]}
+    pairs = {part.strip("{}") for name in names for part in name.split(":")[1:]}
     meant = did_you_mean(word, names) or did_you_mean(word.upper(), pairs)
     return meant or f"cryptostream stats lists what there is; {_AWAITED}"
 

@@ -118,7 +118,7 @@ def _speed(text: str) -> float | None:
 
 def _span(since: str | None, until: str | None, now_ns: int) -> dict[str, int | None]:
     """Both ends in ns, the last one to the end of its millisecond."""
-    from cryptostream.cli.times import moment
+    from cryptostream.model.times import moment
 
     first = None if since is None else moment(since, now_ns) * 1_000_000
     last = None if until is None else moment(until, now_ns) * 1_000_000 + 999_999

@@ -90,8 +90,8 @@ async def verify(
 
 
 def _span(since: str | None, until: str | None, now_ns: int) -> "Span":
-    from cryptostream.cli import times
     from cryptostream.cli.origins import Span
+    from cryptostream.model import times
 
     first = None if since is None else times.moment(since, now_ns)
     last = None if until is None else times.moment(until, now_ns)

@@ -57,8 +57,9 @@ def bus(config: Config) -> Any:
 def keys(config: Config, prefix: str = "") -> KeyOf:
     """What each subscription's stream is called: the contract's name, or the template of the feed that asks for it.
 
-    A pair that no feed names belongs to the feed that discovers pairs.
+    A pair that no feed names belongs to the feed that discovers pairs. In a cluster the pair is the hash tag.
     """
+    tagged = "+cluster:" in config.bus.url.get_secret_value()
     asked = [(feed, wanted) for feed in config.feeds for wanted in feed.channels]
     named = {(feed.venue, wanted, pair): feed.key for feed, wanted in asked for pair in feed.symbols}
     discovered = {(feed.venue, wanted): feed.key for feed, wanted in asked if feed.discover}
@@ -66,6 +67,6 @@ def keys(config: Config, prefix: str = "") -> KeyOf:
     def key_of(one: Subscription) -> str:
         wanted = Wanted(one.channel, one.interval)
         template = named.get((one.exchange, wanted, one.pair), discovered.get((one.exchange, wanted)))
-        return prefix + stream_key(one, template)
+        return prefix + stream_key(one, template, tagged=tagged)
 
     return key_of

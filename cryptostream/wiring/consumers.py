@@ -8,6 +8,7 @@ from cryptostream import registry
 from cryptostream.bus import history
 from cryptostream.bus.connect import Bus
 from cryptostream.bus.consume import Group
+from cryptostream.bus.keys import of_pair
 from cryptostream.config import Config
 from cryptostream.engine.clock import SystemClock
 from cryptostream.engine.pipeline import Pipeline
@@ -30,7 +31,7 @@ def _patterns(read: str) -> list[str]:
     """Streams as a consumer names them: a channel is all its pairs, a pair all its channels, else a key or a glob.
 
     >>> _patterns("trades"), _patterns("klines:1m"), _patterns("BTCUSDT")
-    (['trades:*'], ['klines:*:1m'], ['*:BTCUSDT', '*:BTCUSDT:*'])
+    (['trades:*'], ['klines:*:1m'], ['*:BTCUSDT', '*:BTCUSDT:*', '*:{BTCUSDT}', '*:{BTCUSDT}:*'])
     >>> _patterns("trades:BTC*"), _patterns("trades:BTCUSDT")
     (['trades:BTC*'], ['trades:BTCUSDT'])
     """
@@ -39,7 +40,7 @@ def _patterns(read: str) -> list[str]:
         return [f"{channel}:*:{rest}"]
     if rest or history.is_glob(read):
         return [read]
-    return [f"{read}:*"] if read in set(Channel) else [f"*:{read}", f"*:{read}:*"]
+    return [f"{read}:*"] if read in set(Channel) else of_pair(read)
 
 
 def _sink(consumer: str, wanted: Mapping[str, Any]) -> Sink:

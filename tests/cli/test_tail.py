@@ -14,9 +14,12 @@ import redis
 from rich.cells import cell_len
 from typer.testing import CliRunner, Result
 
-from cryptostream.cli import entries, main, reading, times
+from cryptostream.bus.keys import of_pair
+from cryptostream.cli import entries, main, reading
 from cryptostream.errors import UsageError
+from cryptostream.model import times
 from cryptostream.model.codec import iso
+from cryptostream.model.duration import seconds
 from cryptostream.model.events import Entry
 
 START_MS = 1_731_605_400_000  # 2024-11-14T17:30:00Z
@@ -358,7 +361,7 @@ def test_template_fills_names_to_a_width() -> None:
 @pytest.mark.parametrize("text", ["15", "m", "-15m", "15 m", "1x", "", "٣s"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="not a duration"):
-        times.seconds(text)
+        seconds(text)
 
 
 @pytest.mark.parametrize(
@@ -385,4 +388,4 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 def test_words_stand_for_streams() -> None:
     assert reading.meanings("trades:BTCUSDT") == ["trades:BTCUSDT"]
     assert reading.meanings("BTC*") == ["BTC*"]
-    assert reading.meanings("ethusdt") == ["ethusdt", "*:ETHUSDT", "*:ETHUSDT:*"]
+    assert reading.meanings("ethusdt") == ["ethusdt", *of_pair("ETHUSDT")]
