@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from cryptostream.cli import ingesters, render, times
+from cryptostream.cli import ingesters, render
 from cryptostream.cli.command import Call, command
 from cryptostream.cli.render import Output
 from cryptostream.cli.sizes import size
 from cryptostream.errors import BusUnavailable, UsageError
+from cryptostream.model import times
 from cryptostream.model.duration import seconds
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from random import Random
 from redis.exceptions import RedisError
 
 from cryptostream.engine.clock import SystemClock
-from tests.chaos.rig import Ingester, Rig, until
+from tests.chaos.rig import Program, Rig, until
 
 Strike = Callable[[Rig, Random], Awaitable[None]]
 _CLOCK = SystemClock()
@@ -120,7 +120,7 @@ async def _freeze_ingester(rig: Rig, random: Random) -> None:
         await _CLOCK.sleep(random.uniform(1.0, 6.0))
 
 
-async def _again(ingester: Ingester, random: Random, number: signal.Signals) -> None:
+async def _again(ingester: Program, random: Random, number: signal.Signals) -> None:
     """End an ingester and start it again after a while. Raises AssertionError where SIGTERM does not drain it."""
     ingester.signal(number)
     code = await ingester.ended()

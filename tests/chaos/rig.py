@@ -48,13 +48,13 @@ class Hasty(SystemClock):
         await super().sleep(delay_s / self._haste)
 
 
-class Ingester:
-    """One `cryptostream ingest` in a process of its own; killed, it can be started again as it was."""
+class Program:
+    """One `cryptostream` in a process of its own; killed, it can be started again as it was."""
 
-    def __init__(self, arguments: Sequence[str], env: dict[str, str], log: Path) -> None:
+    def __init__(self, words: Sequence[str], env: dict[str, str], log: Path) -> None:
         self.health_port = free_port()
         self.log = log
-        self._command = [sys.executable, "-m", "cryptostream", "ingest", *arguments]
+        self._command = [sys.executable, "-m", "cryptostream", *words]
         self._command += ["--health-port", str(self.health_port), "--log-format", "json"]
         self._env = env
         self._process: subprocess.Popen[bytes] | None = None
@@ -94,7 +94,7 @@ class Ingester:
         """Its exit code, once it has one."""
         assert self._process is not None
         try:
-            await until(lambda: not self.runs, within_s, "an ingester to end")
+            await until(lambda: not self.runs, within_s, f"{self._command[3]} to end")
         except TimeoutError:
             self.kill()
             raise
@@ -142,22 +142,34 @@ class Rig:
         self.exchange, self.server, self.link, self.front, self.client = exchange, server, link, front, client
         self.folder = folder
         self.bus_url = f"redis://127.0.0.1:{link.port}"
-        self.ingesters: list[Ingester] = []
+        self.ingesters: list[Program] = []
+        self.consumers: list[Program] = []
         self.first: dict[str, int] = {}
         """The id that each stream began with, once it flowed: nothing from there on may be missing."""
 
     # Who ingests.
 
-    def process(self, *arguments: str, settings: dict[str, object] | None = None, start: bool = True) -> Ingester:
+    def process(self, *arguments: str, settings: dict[str, object] | None = None, start: bool = True) -> Program:
         """A process that ingests every pair of the market; several of them share the data folder."""
-        told = self._settings(settings or {})
-        sets = [word for name, value in told.items() for word in ("--set", f"{name}={value}")]
         symbols = [] if {"--symbols", "--top"} & set(arguments) else ["--symbols", ",".join(self.exchange.pairs)]
         log = self.folder / f"ingester-{len(self.ingesters)}.log"
-        self.ingesters.append(Ingester([*symbols, *sets, *arguments], self._environment(), log))
+        self.ingesters.append(self._program(["ingest", *symbols, *arguments], settings or {}, log))
         if start:
             self.ingesters[-1].start()
         return self.ingesters[-1]
+
+    def consumer(self, *arguments: str, settings: dict[str, object] | None = None, start: bool = True) -> Program:
+        """A process that consumes; those of one group on this machine get names of their own by themselves."""
+        log = self.folder / f"consumer-{len(self.consumers)}.log"
+        self.consumers.append(self._program(["consume", *arguments], settings or {}, log))
+        if start:
+            self.consumers[-1].start()
+        return self.consumers[-1]
+
+    def _program(self, words: Sequence[str], settings: dict[str, object], log: Path) -> Program:
+        told = self._settings(settings)
+        sets = [word for name, value in told.items() for word in ("--set", f"{name}={value}")]
+        return Program([*words, *sets], self._environment(), log)
 
     @asynccontextmanager
     async def inside(
@@ -301,8 +313,8 @@ class Rig:
 
     def end(self) -> None:
         """End every process that was started here."""
-        for ingester in self.ingesters:
-            ingester.kill()
+        for program in (*self.ingesters, *self.consumers):
+            program.kill()
 
 
 @asynccontextmanager

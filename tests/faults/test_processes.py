@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from cryptostream.engine.clock import SystemClock
-from tests.chaos.rig import Ingester, Rig, until
+from tests.chaos.rig import Program, Rig, until
 from tests.faults.conftest import Figure, Rigs
 
 CLOCK = SystemClock()
@@ -84,7 +84,7 @@ async def test_of_two_ingesters_either_may_die_without_a_pause(rig: Rig, figure:
     figure(f"each killed once: 0 lost, 0 twice, longest pause {longest_s:.2f} s")
 
 
-def told(ingester: Ingester, event: str) -> list[object]:
+def told(ingester: Program, event: str) -> list[object]:
     return list(ingester.told(event))
 
 
