@@ -219,18 +219,12 @@ class Conversation:
         shared, session = self._shared, self.session
         shared.stats.total_messages += len(frames)
         self.received_at = received_at = shared.clock.now_ns()
-        receive, notices = session.receive, session.notices
-        records: list[Record] = []
-        for frame in frames:
-            try:
-                made = receive(frame, received_at)
-            except BadFrame as error:
-                made = (self._dead_letter(frame, str(error)),)
-            records += made
-            if shared.on_raw is not None:
-                self._keep(received_at, frame, control=not made and bool(notices))
-            if notices:
-                self._hear()
+        if shared.on_raw is None:
+            records = session.receive_all(frames, received_at, self._dead_letter)
+        else:
+            records = [record for frame in frames for record in self._kept(frame, received_at, shared.on_raw)]
+        if session.notices:
+            self._hear()
         if not records:
             return
         if self.unheard:
@@ -242,19 +236,21 @@ class Conversation:
         if not self.unheard:
             self._on_change()
 
-    def _keep(self, received_at: int, frame: bytes, *, control: bool) -> None:
-        """Hand a frame to the tape; one that fails ends the feed rather than record with holes."""
-        assert self._shared.on_raw is not None  # noqa: S101 - asked by the only caller
+    def _kept(self, frame: bytes, received_at: int, on_raw: OnRaw) -> Sequence[Record]:
+        """Read one frame and hand it to the tape; a tape that fails ends the feed rather than record with holes."""
+        heard = len(self.session.notices)
+        made = self.session.receive_all((frame,), received_at, self._dead_letter)
         try:
-            self._shared.on_raw(received_at, frame, control=control)
+            on_raw(received_at, frame, control=not made and len(self.session.notices) > heard)
         except CryptostreamError as error:
             self._failure = error
             self._failed.set()
+        return made
 
-    def _dead_letter(self, frame: bytes, reason: str) -> DeadLetter:
+    def _dead_letter(self, frame: bytes, error: BadFrame) -> DeadLetter:
         self._shared.stats.error_messages += 1
         sample = frame[:_SAMPLE_BYTES].decode("utf-8", "backslashreplace")
-        return DeadLetter(self.session.url, reason, sample, len(frame), Micros(self.received_at // 1000))
+        return DeadLetter(self.session.url, str(error), sample, len(frame), Micros(self.received_at // 1000))
 
     def _hear(self) -> None:
         for notice in self.session.notices:

@@ -22,8 +22,9 @@ def are_positive(one: str, other: str) -> bool:
     >>> are_positive("61837.63", "0.02"), are_positive("61837.63", "0"), are_positive("1", "1.2.3")
     (True, False, False)
     """
+    digits = (one + other).replace(".", "")
     try:
-        both = not (one + other).strip(_DIGITS) and float(one) > 0 and float(other) > 0
+        both = digits.isdigit() and digits.isascii() and float(one) > 0 and float(other) > 0
     except ValueError:
         return False
     return both and len(one) <= MAX_DIGITS and len(other) <= MAX_DIGITS

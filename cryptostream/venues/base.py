@@ -1,11 +1,12 @@
 """What every venue's language offers: addresses, a conversation without a socket, REST requests and their answers."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
 import msgspec
 
+from cryptostream.errors import BadFrame
 from cryptostream.model.events import KlineRecord, Record, TradeRecord
 from cryptostream.model.instrument import Channel, Instrument, Subscription
 
@@ -56,6 +57,9 @@ class Notice(msgspec.Struct, frozen=True):
     subscriptions: tuple[Subscription, ...] = ()
 
 
+OnBad = Callable[[bytes, BadFrame], Record]
+
+
 class Session(Protocol):
     """One conversation with a venue: bytes in, records out; no socket, no clock."""
 
@@ -83,8 +87,25 @@ class Session(Protocol):
     def receive(self, frame: bytes, received_at: int) -> Sequence[Record]:
         """Read one frame. `received_at` is nanoseconds since the epoch. Raises BadFrame."""
 
+    def receive_all(self, frames: Sequence[bytes], received_at: int, on_bad: OnBad) -> list[Record]:
+        """What `receive` gives of each frame of one read of the socket; of a bad one, what `on_bad` makes of it.
+
+        `each` does it for a venue that knows no faster way.
+        """
+
     def unanswered(self) -> Sequence[str]:
         """Streams whose subscription was sent and not yet acknowledged."""
+
+
+def each(session: Session, frames: Sequence[bytes], received_at: int, on_bad: OnBad) -> list[Record]:
+    """Read frames one by one."""
+    made: list[Record] = []
+    for frame in frames:
+        try:
+            made += session.receive(frame, received_at)
+        except BadFrame as error:
+            made.append(on_bad(frame, error))
+    return made
 
 
 class Venue(Protocol):

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryptostream.errors import BadFrame
-from cryptostream.model.events import KlineRecord, TradeRecord
+from cryptostream.model.events import DeadLetter, KlineRecord, TradeRecord
 from cryptostream.model.instrument import Channel, Interval, Subscription
+from cryptostream.venues.base import each
 from cryptostream.venues.binance import Binance, BinanceSession, stream_name
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "binance"
@@ -319,6 +320,38 @@ def mutate(frame: bytes, random: Random) -> bytes:
                 mutated[place:place] = random.choice([b'"', b"{", b"}", b"\\", b"0", b"-", b"\x00", b"\xff"])
         mutated = mutated or bytearray(b"x")
     return bytes(mutated)
+
+
+@given(seed=st.integers(0, 2**32), raw_json=st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_frames_of_one_read_are_read_as_each_would_be(seed: int, raw_json: bool) -> None:
+    random = Random(seed)
+    odd = [{"p": "1e5"}, {"q": "0.0"}, {"p": "1_0"}, {"q": "１"}, {"p": "9" * 41}, {"q": ""}, {"s": "X"}, {"T": 1}]
+    odd.append({"T": NOW // 10**5})
+    frames = [
+        random.choice(
+            [
+                changed(TRADE, t=number),
+                mutate(random.choice([TRADE, AGG_TRADE, KLINE]), random),
+                changed(TRADE, **random.choice(odd)),
+                bare(TRADE),
+                KLINE,
+            ]
+        )
+        for number in range(100)
+    ]
+    wanted = (BTC, Subscription("binance", Channel.KLINES, "BTCUSDT", Interval.S1))
+    together, alone = session(*wanted, raw_json=raw_json), session(*wanted, raw_json=raw_json)
+    letters: list[str] = []
+
+    def letter(frame: bytes, error: BadFrame) -> DeadLetter:
+        letters.append(str(error))
+        return DeadLetter("x", str(error), frame.decode(errors="replace"), len(frame), 0)
+
+    found = together.receive_all(frames, NOW, letter)
+    assert found == each(alone, frames, NOW, letter)
+    assert letters[: len(letters) // 2] == letters[len(letters) // 2 :]
+    assert (together.event_time, together.ignored) == (alone.event_time, alone.ignored)
 
 
 @given(seed=st.integers(0, 2**32))

@@ -11,7 +11,7 @@ from msgspec import Meta, field
 from cryptostream.model.events import Micros
 from cryptostream.model.instrument import Channel, Subscription
 
-_FIRST_MICROS = 100_000_000_000_000
+FIRST_MICROS = 100_000_000_000_000
 """Times at or above are microseconds: as milliseconds they would lie beyond the year 5000."""
 _YEAR_10000 = 253_402_300_800_000_000
 AHEAD_NS = 86_400_000_000_000
@@ -141,9 +141,9 @@ def stream_of(event: Trade | AggTrade | Kline) -> str:
 def micros(time: int) -> Micros:
     """A time of the venue's in microseconds, whichever unit the connection asked for."""
     # No call of Micros: it costs as much as all the rest.
-    return time if time >= _FIRST_MICROS else time * 1000  # type: ignore[return-value]
+    return time if time >= FIRST_MICROS else time * 1000  # type: ignore[return-value]
 
 
 def millis(time: int) -> int:
     """A time of the venue's in milliseconds, whichever unit the connection asked for."""
-    return time // 1000 if time >= _FIRST_MICROS else time
+    return time // 1000 if time >= FIRST_MICROS else time
