@@ -34,7 +34,7 @@ from cryptostream.venues.binance.frames import (
 )
 
 _NOT_PLAIN = (*frames.UNREADABLE, ValueError)
-_envelope: Callable[[bytes], Any] = frames.envelope
+_read_envelope: Callable[[bytes], Any] = frames.envelope
 _KINDS: dict[Channel, type[Event]] = {Channel.TRADES: Trade, Channel.AGG_TRADES: AggTrade, Channel.KLINES: Kline}
 
 
@@ -46,7 +46,7 @@ class _Expected:
     def __init__(self, subscription: Subscription, read: Callable[..., Record]) -> None:
         self.subscription = subscription
         self.kind = _KINDS[subscription.channel]
-        self.trades = None if subscription.channel is Channel.KLINES else self.kind
+        self.trades: Any = None if subscription.channel is Channel.KLINES else self.kind
         self.pair = subscription.pair
         self.read = read
 
@@ -118,7 +118,7 @@ class BinanceSession:
         Anything else, and whatever is wrong with it, is the business of `receive`.
         """
         made: list[Record] = []
-        take, envelope, expected_of, with_raw = made.append, _envelope, self._expected.get, self._raw_json
+        take, envelope, expected_of, with_raw = made.append, _read_envelope, self._expected.get, self._raw_json
         latest = (received_at + AHEAD_NS) // 1000
         for frame in frames:
             try:
