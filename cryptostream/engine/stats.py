@@ -142,6 +142,20 @@ class GroupStats(msgspec.Struct):
     """Why the bus gives nothing now; empty while it does."""
 
 
+class ConsumerFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one consumer stands."""
+
+    name: str
+    group: GroupStats
+    events: int = 0
+    """What went to its sinks or its handlers."""
+    held: int = 0
+    """Entries that its sinks have and have not made safe."""
+    started: bool = True
+    troubles: Sequence[str] = ()
+    """What keeps its sinks or handlers from their work now, each named."""
+
+
 S = TypeVar("S", FeedStats, PublisherStats, GroupStats)
 
 
@@ -206,4 +220,18 @@ def counters(feed: FeedStats, publisher: PublisherStats, pairs: list[str]) -> di
         "lag_ms": feed.lag_ms,
         "reconnects_by": feed.reconnects_by,
         "trouble": publisher.trouble,
+    }
+
+
+def consumed(consumers: Sequence[ConsumerFacts]) -> dict[str, object]:
+    """Consumers in the shape that `/stats` shows, by their names."""
+    return {
+        one.name: {
+            **msgspec.structs.asdict(one.group),
+            "events": one.events,
+            "held": one.held,
+            "started": one.started,
+            "troubles": list(one.troubles),
+        }
+        for one in consumers
     }

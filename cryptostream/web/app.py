@@ -1,26 +1,28 @@
-"""What is answered over HTTP: `/health`, `/stats`, `/pairs`, `/metrics`; all are reads, and all else is refused.
+"""What is answered over HTTP: `/health`, `/stats`, `/metrics`, and of an ingest `/pairs`; all of them are reads.
 
 Only `/health` may be asked without the token, and it names no address. Every other page of the web that a browser of
 this machine shows could ask, too, once its own name is made to point here (DNS rebinding): so the Host header has to
 be one of ours. Nothing reads a body, and no page of another origin may read an answer.
 """
 
+from collections.abc import Awaitable, Callable
 from secrets import compare_digest
 from typing import Any
 
 import msgspec
 from fastapi import FastAPI, Request, Response
+from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cryptostream import logs
 from cryptostream.web import metrics
-from cryptostream.web.health import Watched, is_any, is_loopback
+from cryptostream.web.health import Watched, WatchedConsumers, is_any, is_loopback
 
 _HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 _log = logs.get("web")
 
 
-def make(watched: Watched, *, host: str, token: str | None = None) -> ASGIApp:
+def make(watched: Watched | WatchedConsumers, *, host: str, token: str | None = None) -> ASGIApp:
     """The application that answers on that host, as an ASGI callable."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.add_exception_handler(404, _not_found)
@@ -29,7 +31,7 @@ def make(watched: Watched, *, host: str, token: str | None = None) -> ASGIApp:
     return _Guard(app, host=host, token=token)
 
 
-def _routes(app: FastAPI, watched: Watched) -> None:
+def _routes(app: FastAPI, watched: Watched | WatchedConsumers) -> None:
     @app.get("/health")
     async def health() -> Response:
         found = watched.reasons()
@@ -39,22 +41,29 @@ def _routes(app: FastAPI, watched: Watched) -> None:
     async def stats() -> Response:
         return _json(watched.stats())
 
-    @app.get("/pairs")
-    async def pairs() -> Response:
-        return _json(watched.pairs())
-
     @app.get("/metrics")
     async def scrape(request: Request) -> Response:
         body, kind = metrics.exposed(watched, request.headers.get("accept", ""))
         return Response(body, headers={**_HEADERS, "content-type": kind})
+
+    if isinstance(watched, Watched):
+        app.get("/pairs")(_pairs(watched))
+
+
+def _pairs(watched: Watched) -> Callable[[], Awaitable[Response]]:
+    async def pairs() -> Response:
+        return _json(watched.pairs())
+
+    return pairs
 
 
 def _json(value: Any, status: int = 200, **headers: str) -> Response:
     return Response(msgspec.json.encode(value) + b"\n", status, {**_HEADERS, **headers}, "application/json")
 
 
-async def _not_found(_request: Request, _error: Exception) -> Response:
-    return _json({"error": "no such path; there are /health, /stats, /pairs and /metrics"}, 404)
+async def _not_found(request: Request, _error: Exception) -> Response:
+    there = sorted(route.path for route in request.app.routes if isinstance(route, APIRoute))
+    return _json({"error": f"no such path; there are {', '.join(there)}"}, 404)
 
 
 async def _failed(request: Request, error: Exception) -> Response:

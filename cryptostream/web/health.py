@@ -1,4 +1,4 @@
-"""Health as words, without a socket: what a running ingest can be asked, when it is unwell, who may ask from where."""
+"""Health as words, without a socket: what a running program can be asked, when it is unwell, who may ask from where."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
-from cryptostream.engine.stats import FeedStats, PairFacts, PublisherStats
+from cryptostream.engine.stall import Stall
+from cryptostream.engine.stats import ConsumerFacts, FeedStats, GroupStats, PairFacts, PublisherStats, consumed
 from cryptostream.errors import ConfigError
 
 _ADDRESS = re.compile(
@@ -18,7 +19,7 @@ _ADDRESS = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
-    """What HTTP shows of a running process; each is asked anew for every answer, and answers without waiting."""
+    """What HTTP shows of a running ingest; each is asked anew for every answer, and answers without waiting."""
 
     feed: Callable[[], FeedStats]
     published: Callable[[], PublisherStats]
@@ -27,6 +28,26 @@ class Watched:
     """The counters in the shape of `stats -o json`."""
     reasons: Callable[[], Sequence[str]]
     """Why it is unwell, one short phrase each; empty while it is well."""
+    consumers: Callable[[], Sequence[ConsumerFacts]] = tuple
+    """Those that run in the same process."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchedConsumers:
+    """What HTTP shows of a process that only consumes; asked from another thread, so that it answers in any case."""
+
+    consumers: Callable[[], Sequence[ConsumerFacts]]
+    stats: Callable[[], Mapping[str, Any]]
+    reasons: Callable[[], Sequence[str]]
+
+
+def watched(consumers: Callable[[], Sequence[ConsumerFacts]], stall: Stall) -> WatchedConsumers:
+    """What HTTP shows of consumers that run on one loop, which is watched for standing still."""
+    return WatchedConsumers(
+        consumers=consumers,
+        stats=lambda: {"consumers": consumed(consumers()), "stalls": stall.count, "stalled": stall.trouble},
+        reasons=lambda: of_consumers(consumers(), stalled=stall.trouble),
+    )
 
 
 def reasons(feed: FeedStats, published: PublisherStats, *, connections_wanted: int, started: bool) -> list[str]:
@@ -53,6 +74,29 @@ def _of_the_bus(published: PublisherStats) -> list[str]:
     if published.overflowed and published.spool_bytes:  # once it is empty, what it had no room for is fetched again
         found.append(f"the spool is full: {published.overflowed:,} records had no room")
     return found
+
+
+def of_consumers(consumers: Sequence[ConsumerFacts], *, stalled: str = "") -> list[str]:
+    """Why consumers are unwell now, each named, without any address; `stalled` says what their loop hangs in.
+
+    >>> full = ConsumerFacts(name="recorder", group=GroupStats(), troubles=["parquet: No space left on device"])
+    >>> of_consumers([full])
+    ['recorder: parquet: No space left on device']
+    """
+    found = [stalled] if stalled else []
+    for one in consumers:
+        found += [f"{one.name}: {why}" for why in _of_consumer(one)]
+    return [without_addresses(why) for why in found]
+
+
+def _of_consumer(one: ConsumerFacts) -> list[str]:
+    if not one.started:
+        return ["starting: nothing has been read yet"]
+    return [*_of_group(one.group), *one.troubles]
+
+
+def _of_group(group: GroupStats) -> list[str]:
+    return [f"the bus gives nothing: {group.trouble}"] if group.trouble else []
 
 
 def without_addresses(text: str) -> str:

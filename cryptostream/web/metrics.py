@@ -1,12 +1,13 @@
 """The counters as Prometheus reads them, made at the moment of a scrape: nothing is counted twice, nothing per trade.
 
 Names follow https://prometheus.io/docs/practices/naming/: base units, and counters end in `_total`. Label values are
-few and fixed but for pairs: the first MAX_PAIRS have series of their own, and how many have none is told.
+few and fixed but for pairs: the first MAX_PAIRS have series of their own, and how many have none is told. Groups are
+as many as the configuration has consumers.
 """
 
 import platform
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
 from prometheus_client import exposition
@@ -22,8 +23,8 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from cryptostream import __version__
-from cryptostream.engine.stats import FeedStats, Histogram, PairFacts, PublisherStats
-from cryptostream.web.health import Watched
+from cryptostream.engine.stats import ConsumerFacts, FeedStats, Histogram, PairFacts, PublisherStats
+from cryptostream.web.health import Watched, WatchedConsumers
 
 MAX_PAIRS = 200
 _PREFIX = "cryptostream_"
@@ -49,8 +50,25 @@ _PUBLISHED = {
     "overflowed_records": ("overflowed", "Records the spool had no room for; trades among them are fetched again."),
 }
 
+_GROUPS = {
+    "group_read_entries": ("read", "Entries handed over, each as often as it was delivered."),
+    "group_acknowledged_entries": ("acked", "Entries acknowledged."),
+    "group_redelivered_entries": ("redelivered", "Entries handed over again: pending from before, or rejected."),
+    "group_claimed_entries": ("claimed", "Entries taken over from members that are gone."),
+    "group_rejected_entries": ("rejected", "Times that an entry could not be handled."),
+    "group_dead_letters": ("dead_letters", "Entries set aside because they could not be handled."),
+    "group_lost_entries": ("lost", "Entries trimmed before they were read or acknowledged."),
+    "group_resets": ("resets", "Groups made again because the bus had lost them."),
+}
+_GROUPS_NOW: dict[str, tuple[Callable[[ConsumerFacts], float], str]] = {
+    "group_streams": (lambda one: one.group.streams, "Streams that are read now."),
+    "group_held_entries": (lambda one: one.held, "Entries that the sinks have and have not made safe."),
+    "group_bus_available": (lambda one: not one.group.trouble, "1 while the bus answers."),
+    "group_working": (lambda one: not one.troubles, "1 while no sink and no handler is in trouble."),
+}
 
-def exposed(watched: Watched, accept: str = "") -> tuple[bytes, str]:
+
+def exposed(watched: Watched | WatchedConsumers, accept: str = "") -> tuple[bytes, str]:
     """The metrics and their content type: OpenMetrics for who accepts it, else Prometheus' own text."""
     if "application/openmetrics-text" in accept:
         text: bytes = openmetrics.generate_latest(_Scrape(watched))  # type: ignore[no-untyped-call]
@@ -61,17 +79,24 @@ def exposed(watched: Watched, accept: str = "") -> tuple[bytes, str]:
 class _Scrape(Collector):
     """One look at a process, in the shape prometheus-client wants."""
 
-    def __init__(self, watched: Watched) -> None:
+    def __init__(self, watched: Watched | WatchedConsumers) -> None:
         self._watched = watched
 
     def collect(self) -> Iterator[Metric]:
-        feed, published, pairs = self._watched.feed(), self._watched.published(), self._watched.pairs()
         yield _info()
         yield _gauge("healthy", "1 while `/health` answers 200.", not self._watched.reasons())
-        yield from _of_feed(feed)
-        yield from _of_publisher(published)
-        yield _duplicates(feed, published)
-        yield from _of_pairs(pairs)
+        if isinstance(self._watched, Watched):
+            yield from _of_ingest(self._watched)
+        if consumers := self._watched.consumers():
+            yield from _of_consumers(consumers)
+
+
+def _of_ingest(watched: Watched) -> Iterator[Metric]:
+    feed, published = watched.feed(), watched.published()
+    yield from _of_feed(feed)
+    yield from _of_publisher(published)
+    yield _duplicates(feed, published)
+    yield from _of_pairs(watched.pairs())
 
 
 def _info() -> Metric:
@@ -132,6 +157,15 @@ def _of_shown(pairs: Sequence[PairFacts]) -> Sequence[Metric]:
         if one.last_id is not None:
             last_id.add_metric(labels, one.last_id)
     return newest, last_id, gap_open
+
+
+def _of_consumers(consumers: Sequence[ConsumerFacts]) -> Iterator[Metric]:
+    for name, (field, told) in _GROUPS.items():
+        yield _counters(name, told, "group", {one.name: getattr(one.group, field) for one in consumers})
+    for name, (now, told) in _GROUPS_NOW.items():
+        yield _gauges(name, told, "group", {one.name: now(one) for one in consumers})
+    consumed = {one.name: one.events for one in consumers}
+    yield _counters("consumed_events", "What went to sinks or handlers.", "group", consumed)
 
 
 def _counter(name: str, told: str, value: float) -> Metric:

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from cryptostream import logs
 from cryptostream.errors import ConfigError
 from cryptostream.web import app
-from cryptostream.web.health import Watched
+from cryptostream.web.health import Watched, WatchedConsumers
 
 DEADLINE_S = 10.0
 CONNECTIONS = 64
@@ -33,7 +33,7 @@ class Endpoint:
     Raises ConfigError for an address that cannot be had, PortTaken for a port that somebody has.
     """
 
-    def __init__(self, watched: Watched, host: str, port: int, *, token: str | None = None) -> None:
+    def __init__(self, watched: Watched | WatchedConsumers, host: str, port: int, *, token: str | None = None) -> None:
         self._socket = _listening(host, port)
         self._server = _Server(_config(app.make(watched, host=host, token=token)))
         self.url = f"http://{_shown(self._socket)}"
@@ -57,7 +57,9 @@ class PortTaken(ConfigError):
     """Somebody listens at that port."""
 
 
-def endpoint(watched: Watched, host: str, port: int, *, asked: bool, token: str | None = None) -> Endpoint | None:
+def endpoint(
+    watched: Watched | WatchedConsumers, host: str, port: int, *, asked: bool, token: str | None = None
+) -> Endpoint | None:
     """An endpoint; None and a warning where its port is taken and nobody had `asked` for that very one.
 
     So a second ingester on one machine runs without. Raises ConfigError.

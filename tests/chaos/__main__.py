@@ -1,4 +1,4 @@
-"""`python -m tests.chaos [rows] [soak] [--for 5m] [--seed N]`: make things go wrong; what came of it, in Markdown."""
+"""`python -m tests.chaos [rows] [soak] [kills] [--seed N]`: make things go wrong; what came of it, in Markdown."""
 
 import argparse
 import asyncio
@@ -7,7 +7,7 @@ import sys
 from random import SystemRandom
 
 from cryptostream.model.duration import seconds, spelled
-from tests.chaos import rows
+from tests.chaos import kills, rows
 from tests.chaos.soak import Soak, soak
 
 _SHORT, _LONG = "60s", "5m"
@@ -15,21 +15,27 @@ _SHORT, _LONG = "60s", "5m"
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("what", nargs="*", metavar="rows|soak", help="both by default, with a short soak")
+    parser.add_argument("what", nargs="*", metavar="rows|soak|kills", help="rows and a short soak by default")
     parser.add_argument("--for", dest="lasts", help=f"how long the soak is ({_SHORT}; {_LONG} where it is alone)")
     parser.add_argument("--seed", type=int, help="draw the faults of an earlier soak again")
     parser.add_argument("--ingesters", type=int, help="how many write the same streams (2; rows: once 1, once 2)")
     parser.add_argument("--rate", type=float, default=200.0, help="trades a second and pair (200)")
-    parser.add_argument("--keep", action="store_true", help="leave logs and data of the soak where they are")
+    parser.add_argument(
+        "--kills", type=int, default=kills.KILLS, help=f"how often consumers are killed ({kills.KILLS})"
+    )
+    parser.add_argument("--keep", action="store_true", help="leave logs and data where they are")
     chosen = parser.parse_args()
-    if unknown := set(chosen.what) - {"rows", "soak"}:
-        parser.error(f"neither rows nor soak: {', '.join(sorted(unknown))}")
+    what = set(chosen.what) or {"rows", "soak"}
+    if unknown := what - {"rows", "soak", "kills"}:
+        parser.error(f"neither rows, soak nor kills: {', '.join(sorted(unknown))}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     failed = 0
-    if chosen.what != ["soak"]:
+    if "rows" in what:
         failed |= _rows()
-    if chosen.what != ["rows"]:
-        alone = chosen.what == ["soak"]
+    if "kills" in what:
+        failed |= _kills(chosen)
+    if "soak" in what:
+        alone = what == {"soak"}
         for ingesters in [chosen.ingesters] if chosen.ingesters else [2] if alone else [1, 2]:
             failed |= _soak(chosen, seconds(chosen.lasts or (_LONG if alone else _SHORT)), ingesters)
     return failed
@@ -41,8 +47,18 @@ def _rows() -> int:
     return int(code != 0)
 
 
+def _kills(chosen: argparse.Namespace) -> int:
+    found = asyncio.run(kills.run(chosen.kills, seed=_seed(chosen), keep=chosen.keep))
+    print(f"\n{found}")
+    return int(found.failed)
+
+
+def _seed(chosen: argparse.Namespace) -> int:
+    return SystemRandom().randrange(2**32) if chosen.seed is None else int(chosen.seed)
+
+
 def _soak(chosen: argparse.Namespace, lasts_s: float, ingesters: int) -> int:
-    seed = SystemRandom().randrange(2**32) if chosen.seed is None else chosen.seed
+    seed = _seed(chosen)
     print(f"soak: seed {seed}, {spelled(lasts_s)}", file=sys.stderr, flush=True)
     found = asyncio.run(soak(lasts_s, seed=seed, ingesters=ingesters, rate=chosen.rate, keep=chosen.keep))
     print(f"\n{_told(found)}")
