@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cryptostream.bus.connect import Bus
     from cryptostream.config import Config, Loaded
     from cryptostream.engine.runtime import Companion
-    from cryptostream.wiring import Alerting, Counting, Ingest, Plan
+    from cryptostream.wiring import Alerting, Consuming, Counting, Ingest, Plan
 
 
 _LAST_WORD_S = 0.5
@@ -66,10 +66,10 @@ async def live(config: "Config", plans: Sequence["Plan"], wish: Wish, *, give_up
         companions += [counting] if counting else []
         companions += wiring.until_lost(config, bus) if bus else []
         alerting = wiring.Alerting(stage)
-        companions += [alerting, *_health(config, stage, alerting, counting, wish, opened)]
+        consumers = await _consumers(config, bus, opened) if bus and wish.consumers else []
+        companions += [alerting, *_health(config, stage, alerting, counting, consumers, wish, opened)]
         companions += [wiring.until_gap(stage, lambda: runtime.drain())] if wish.fail_on_gap else []
-        consumers = [wiring.consumer(config, name, bus) for name in config.consumers] if bus and wish.consumers else []
-        pipelines = [*stage.pipelines, *consumers]
+        pipelines = [*stage.pipelines, *(consumer.pipeline for consumer in consumers)]
         runtime = Runtime(pipelines, clock=clock, companions=companions, duration_s=wish.duration_s)
         code = await runtime.run()
         if counting and not counting.trouble:
@@ -80,6 +80,12 @@ async def live(config: "Config", plans: Sequence["Plan"], wish: Wish, *, give_up
         if code == 0:
             stage.check(interrupted=runtime.signalled)
         return code
+
+
+async def _consumers(config: "Config", bus: "Bus", opened: AsyncExitStack) -> "Sequence[Consuming]":
+    from cryptostream import wiring
+
+    return await opened.enter_async_context(wiring.consumers(config, list(config.consumers), bus, wiring.Until()))
 
 
 def _shown(bus: "Bus | None", stage: "Ingest", wish: Wish) -> "Companion":
@@ -96,12 +102,15 @@ def _health(
     stage: "Ingest",
     alerting: "Alerting",
     counting: "Counting | None",
+    consumers: "Sequence[Consuming]",
     wish: Wish,
     opened: AsyncExitStack,
 ) -> "list[Companion]":
     from cryptostream import wiring
 
-    served = None if wish.health is False else wiring.health(config, stage, alerting, counting, asked=wish.health)
+    served = (
+        None if wish.health is False else wiring.health(config, stage, alerting, counting, consumers, asked=wish.health)
+    )
     if served is None:
         return []
     opened.callback(served.close)

@@ -7,8 +7,11 @@ import typer
 from cryptostream import __version__
 from cryptostream.cli import (
     config,
+    consume,
     discover,
+    dlq,
     doctor,
+    groups,
     health,
     ingest,
     list,  # noqa: A004
@@ -16,6 +19,7 @@ from cryptostream.cli import (
     run,
     simulate,
     stats,
+    streams,
     tail,
     verify,
 )
@@ -24,8 +28,11 @@ from cryptostream.cli.command import app
 __all__ = [
     "app",
     "config",
+    "consume",
     "discover",
+    "dlq",
     "doctor",
+    "groups",
     "health",
     "ingest",
     "list",
@@ -33,6 +40,7 @@ __all__ = [
     "run",
     "simulate",
     "stats",
+    "streams",
     "tail",
     "verify",
 ]

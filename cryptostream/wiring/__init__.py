@@ -6,30 +6,36 @@ from cryptostream.wiring.beside import (
     Counting,
     Refreshing,
     check_bus,
+    consumers_health,
     health,
     refreshing,
     until_gap,
     until_lost,
 )
-from cryptostream.wiring.consumers import consumer
+from cryptostream.wiring.consumers import Consuming, Until, consumers, patterns, place_param
 from cryptostream.wiring.ingest import Ingest, Running, ingest
 from cryptostream.wiring.plans import Plan, plans
 
 __all__ = [
     "INGESTER",
     "Alerting",
+    "Consuming",
     "Counting",
     "Ingest",
     "KeyOf",
     "Plan",
     "Refreshing",
     "Running",
+    "Until",
     "bus",
     "check_bus",
-    "consumer",
+    "consumers",
+    "consumers_health",
     "health",
     "ingest",
     "keys",
+    "patterns",
+    "place_param",
     "plans",
     "refreshing",
     "rest",

@@ -15,16 +15,19 @@ from cryptostream.bus.health import BusFacts, eviction
 from cryptostream.config import Config
 from cryptostream.engine.alert import Alert
 from cryptostream.engine.clock import SystemClock
-from cryptostream.engine.stats import PublisherStats, counters
+from cryptostream.engine.stall import Stall
+from cryptostream.engine.stats import ConsumerFacts, PublisherStats, counters
 from cryptostream.errors import BusRefused, BusUnavailable, ConfigError, VenueUnavailable
 from cryptostream.feed.discover import LIVE
 from cryptostream.feed.refresh import limited
 from cryptostream.model.finding import Level, warn
 from cryptostream.wiring.basics import INGESTER
+from cryptostream.wiring.consumers import Consuming
 from cryptostream.wiring.ingest import Ingest, Running
 from cryptostream.wiring.plans import discovered, subscriptions
 
 if TYPE_CHECKING:
+    from cryptostream.web.apart import Apart
     from cryptostream.web.server import Endpoint
 
 COUNTERS_EVERY_S = 3.0
@@ -179,19 +182,31 @@ def until_lost(config: Config, on: Bus) -> list[Callable[[], Awaitable[None]]]:
 
 
 def health(
-    config: Config, stage: Ingest, alerting: Alerting, counting: Counting | None, *, asked: bool | None
+    config: Config,
+    stage: Ingest,
+    alerting: Alerting,
+    counting: Counting | None,
+    consumers: Sequence[Consuming] = (),
+    *,
+    asked: bool | None,
 ) -> "Endpoint | None":
     """Health over HTTP: a companion whose port is taken from now on; None where the default port is somebody else's.
 
+    `consumers` are those that run in the same process.
+
     Raises ConfigError for an address that cannot be had, or, where it was `asked` for, is taken.
     """
-    from cryptostream.web.health import Watched, reasons
+    from cryptostream.web.health import Watched, of_consumers, reasons
     from cryptostream.web.server import endpoint
 
     def unwell() -> Sequence[str]:
         wanted = sum(len(feed.connections) for feed in stage.feeds)
         started = stage.reached or not stage.feeds
-        return [*reasons(stage.feed(), published(), connections_wanted=wanted, started=started), *alerting.reasons]
+        of_feeds = reasons(stage.feed(), published(), connections_wanted=wanted, started=started)
+        return [*of_feeds, *alerting.reasons, *of_consumers(facts())]
+
+    def facts() -> Sequence[ConsumerFacts]:
+        return [one.facts() for one in consumers]
 
     def published() -> PublisherStats:
         stats = stage.published()
@@ -203,6 +218,21 @@ def health(
         pairs=stage.facts,
         stats=lambda: counters(stage.feed(), published(), stage.pairs),
         reasons=unwell,
+        consumers=facts,
     )
     told = config.ingest
     return endpoint(watched, told.health_host, told.health_port, asked=bool(asked), token=told.token)
+
+
+def consumers_health(
+    config: Config, running: Sequence[Consuming], stall: Stall, *, asked: bool | None
+) -> "Apart | None":
+    """Health of a process that only consumes, from a thread of its own; else as `health`. Raises ConfigError."""
+    from cryptostream.web.apart import Apart
+    from cryptostream.web.health import watched
+    from cryptostream.web.server import endpoint
+
+    told = config.consume
+    facts = watched(lambda: [one.facts() for one in running], stall)
+    served = endpoint(facts, told.health_host, told.health_port, asked=bool(asked), token=told.token)
+    return Apart(served) if served else None

@@ -1,30 +1,131 @@
 """Consumers: what to read, what to keep of it, where to write it."""
 
-import socket
-from collections.abc import Mapping
+import inspect
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 from cryptostream import registry
 from cryptostream.bus import history
 from cryptostream.bus.connect import Bus
-from cryptostream.bus.consume import Group
+from cryptostream.bus.consume import Group, GroupSettings
 from cryptostream.bus.keys import of_pair
-from cryptostream.config import Config
+from cryptostream.bus.lease import Leases
+from cryptostream.bus.member import member
+from cryptostream.bus.ownership import EVERYTHING, Shard
+from cryptostream.bus.seam import Seam
+from cryptostream.config import Config, ConsumerConfig
 from cryptostream.engine.clock import SystemClock
 from cryptostream.engine.pipeline import Pipeline
+from cryptostream.engine.stats import ConsumerFacts, GroupStats
 from cryptostream.errors import ConfigError
 from cryptostream.model.instrument import Channel, Interval
-from cryptostream.model.ports import Sink, Transform
+from cryptostream.model.ports import Archive, Ownership, Sink, Transform
+from cryptostream.model.times import place
 from cryptostream.transforms import where
 
 
-def consumer(config: Config, name: str, on: Bus) -> Pipeline:
-    """The pipeline of one consumer: its name is its group, its filter the transform. Raises ConfigError."""
-    told = config.consumers[name]
-    clock = SystemClock()
-    patterns = [pattern for read in told.read for pattern in _patterns(read)]
-    source = Group(on, patterns, group=name, consumer=socket.gethostname(), clock=clock)
-    return Pipeline(name, source, [_sink(name, wanted) for wanted in told.write], transform=_filter(told.where))
+@dataclass(frozen=True, kw_only=True)
+class Until:
+    """What ends consumers by themselves."""
+
+    idle_s: float | None = None
+    """Nothing came for so long."""
+    once: bool = False
+    """What is there at the start has been read."""
+    entries: int | None = None
+
+
+@dataclass(frozen=True)
+class Consuming:
+    """One consumer that may run: its loop, and who counts."""
+
+    pipeline: Pipeline
+    stats: GroupStats
+    member: str
+
+    def facts(self) -> ConsumerFacts:
+        """Where it stands now."""
+        return self.pipeline.facts(self.stats)
+
+
+@asynccontextmanager
+async def consumers(config: Config, names: Sequence[str], on: Bus, until: Until) -> AsyncIterator[list[Consuming]]:
+    """The configured consumers of these names, ready to run. Raises ConfigError, BusUnavailable, BusRefused."""
+    async with AsyncExitStack() as opened:
+        yield [await _consumer(config, name, on, until, opened) for name in names]
+
+
+async def _consumer(config: Config, name: str, on: Bus, until: Until, opened: AsyncExitStack) -> Consuming:
+    told, clock = config.consumers[name], SystemClock()
+    sinks = {_name(wanted): _sink(name, wanted) for wanted in told.write}
+    me = await opened.enter_async_context(member(config.data_dir, name, config.consume.name))
+    found = patterns(told)
+    settings = GroupSettings(
+        start=place(told.start),
+        count=config.consume.batch,
+        claim_idle_s=config.consume.claim_idle,
+        max_deliveries=config.consume.max_deliveries,
+        until=await _tops(on, found) if until.once else None,
+    )
+    arguments: dict[str, Any] = {
+        "group": name,
+        "consumer": me,
+        "clock": clock,
+        "settings": settings,
+        "ownership": await _ownership(config, name, on, me, opened),
+    }
+    recorded = _recorded(config, told, sinks)
+    source = Seam(on, found, recorded, **arguments) if recorded else Group(on, found, **arguments)
+    pipeline = Pipeline(
+        name,
+        source,
+        list(sinks.values()),
+        transform=_filter(told.where),
+        limit=until.entries,
+        until_idle_s=until.idle_s,
+        max_held=config.bus.maxlen // 2,
+        clock=clock,
+    )
+    return Consuming(pipeline, source.stats, me)
+
+
+async def _ownership(config: Config, group: str, on: Bus, me: str, opened: AsyncExitStack) -> Ownership:
+    if config.consume.shard:
+        return Shard.parse(config.consume.shard)
+    if config.consume.ownership == "lease":
+        return await opened.enter_async_context(Leases(on, group, me, SystemClock()))
+    return EVERYTHING
+
+
+async def _tops(on: Bus, patterns: Sequence[str]) -> dict[str, str]:
+    names = {name for pattern in patterns for name in await history.streams(on, pattern)}
+    return await history.tops(on, sorted(names))
+
+
+def _recorded(config: Config, told: ConsumerConfig, sinks: Mapping[str, Sink]) -> Archive | None:
+    """What is recorded of the past, where a consumer is to begin there; a recorder does not read its own."""
+    folder = archive_of(config)
+    if folder is None or told.start in ("earliest", "new") or "parquet" in sinks:
+        return None
+    from cryptostream.tape.parquet import Recording
+
+    return Recording(folder)
+
+
+def archive_of(config: Config) -> Path | None:
+    """The recorded folder of this configuration, if there is one: the one it names, or its recorder's."""
+    if config.consume.archive:
+        return config.consume.archive
+    written = (sink["parquet"] for told in config.consumers.values() for sink in told.write if "parquet" in sink)
+    return next((Path(params["dir"]) for params in written if "dir" in params), None)
+
+
+def patterns(told: ConsumerConfig) -> list[str]:
+    """The streams that a consumer reads, as globs."""
+    return [pattern for read in told.read for pattern in _patterns(read)]
 
 
 def _patterns(read: str) -> list[str]:
@@ -43,13 +144,31 @@ def _patterns(read: str) -> list[str]:
     return [f"{read}:*"] if read in set(Channel) else of_pair(read)
 
 
+def place_param(name: str) -> str:
+    """What a sink calls the file or folder that it writes, the first thing it is given; empty where it writes none.
+
+    >>> place_param("jsonl"), place_param("console")
+    ('path', '')
+    """
+    first = next(iter(inspect.signature(registry.load("sinks", name)).parameters), "")
+    return first if first in ("path", "dir") else ""
+
+
+def _name(wanted: Mapping[str, Any]) -> str:
+    return next(iter(wanted))
+
+
 def _sink(consumer: str, wanted: Mapping[str, Any]) -> Sink:
     [(name, params)] = wanted.items()
+    if "clock" in params:
+        raise ConfigError(f'consumers.{consumer}.write: {name} has no setting "clock"')
     try:
         return cast(Sink, registry.load("sinks", name)(**params))
     except TypeError as error:
         problem = str(error).partition("() ")[2] or str(error)
         raise ConfigError(f"consumers.{consumer}.write: {name} {problem}") from error
+    except ConfigError as error:
+        raise ConfigError(f"consumers.{consumer}.write: {name}: {error}", hint=error.hint) from error
 
 
 def _filter(text: str | None) -> Transform | None:
