@@ -53,7 +53,8 @@ class Goal:
 async def replay(
     call: Call,
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Tapes, plain or .gz, or folders of them; JSONL of entries.")
+        list[Path],
+        typer.Argument(metavar="PATH...", help="Tapes, Parquet or JSONL of entries, or folders of them."),
     ],
     speed: Annotated[
         str, typer.Option(metavar="max|1x|10x", help="How fast, by the time frames were received.")

@@ -1,10 +1,11 @@
 """`cryptostream tail`: what streams hold and what comes to them, as a person or a program wants to read it."""
 
 import sys
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -16,6 +17,8 @@ from cryptostream.errors import UsageError
 if TYPE_CHECKING:
     from cryptostream.bus.history import Keep, Pages
     from cryptostream.cli.entries import Shown
+    from cryptostream.cli.reading import Window
+    from cryptostream.model.ports import Clock
 
 Printer = Callable[["Pages"], Awaitable[None]]
 
@@ -25,7 +28,7 @@ async def tail(
     call: Call,
     streams: Annotated[
         list[str],
-        typer.Argument(metavar="STREAM", help="trades:BTCUSDT, 'trades:*', or BTCUSDT: every stream of the pair."),
+        typer.Argument(metavar="STREAM|PATH", help="trades:BTCUSDT, 'trades:*', BTCUSDT: all of the pair; or files."),
     ],
     last: Annotated[
         int | None, typer.Option("-n", "--last", min=0, help="Start with the last N entries; 10 unless said.")
@@ -51,26 +54,63 @@ async def tail(
     wait: Annotated[bool, typer.Option("--wait", help="Wait for a stream that is not there yet.")] = False,
     output: Annotated[Output, typer.Option("-o", "--output", help="How to print.")] = Output.AUTO,
 ) -> None:
-    """Show the last entries of streams, then follow them.
+    """Show the last entries of streams, then follow them; or the last that were recorded in Parquet or JSONL.
 
     Of several streams the last N are those of all of them together, in order of the exchange's time.
     """
-    from cryptostream import wiring
     from cryptostream.cli import reading
     from cryptostream.cli.pipe import ends_with_its_reader
     from cryptostream.engine.clock import SystemClock
 
-    clock, follow, words = SystemClock(), follow and until is None, _split(*streams)
+    clock, words = SystemClock(), _split(*streams)
+    on_tape = _are_paths(words)
+    follow = follow and until is None and not on_tape
     window = reading.Window.of(since, until, start, last, clock.now_ns())
     _check(words, follow, wait, count, template, output)
     keep_of(where, None)  # a mistake in it is told before anything connects
+    async with (
+        _recorded(words, window, clock) if on_tape else _on_bus(call, words, window, clock, follow, wait) as held
+    ):
+        keep, printed = keep_of(where, held.known), printer(output, _split(fields or ""), template, held.known)
+        batches = held.batches(keep)
+        async with ends_with_its_reader(clock), aclosing(batches):
+            await printed(first(batches, count))
+
+
+class Held(NamedTuple):
+    """What there is to show: the names of the fields that its entries have, and its entries."""
+
+    known: Collection[str] | None
+    batches: "Callable[[Keep | None], Pages]"
+
+
+@asynccontextmanager
+async def _on_bus(
+    call: Call, words: Sequence[str], window: "Window", clock: "Clock", follow: bool, wait: bool
+) -> AsyncIterator[Held]:
+    from cryptostream import wiring
+    from cryptostream.cli import reading
+
     async with wiring.bus(call.settings()) as bus:
         found = await reading.find(bus, words, wait=wait)
         known = await reading.fields_of(bus, found.names)
-        keep, printed = keep_of(where, known), printer(output, _split(fields or ""), template, known)
-        batches = reading.batches(bus, found, window, clock, keep=keep, follow=follow)
-        async with ends_with_its_reader(clock), aclosing(batches):
-            await printed(first(batches, count))
+        yield Held(known, lambda keep: reading.batches(bus, found, window, clock, keep=keep, follow=follow))
+
+
+@asynccontextmanager
+async def _recorded(words: Sequence[str], window: "Window", clock: "Clock") -> AsyncIterator[Held]:
+    from cryptostream.cli import taped
+
+    tapes = taped.opened(words)
+    yield Held(taped.fields_of(tapes), lambda keep: taped.batches(tapes, window, clock, keep=keep))
+
+
+def _are_paths(words: Sequence[str]) -> bool:
+    """Whether these are recordings, and not streams. Raises UsageError for both at once."""
+    paths = [word for word in words if "/" in word or Path(word).exists()]
+    if paths and len(paths) < len(words):
+        raise UsageError("streams and recordings at once", hint="show them one after the other")
+    return bool(paths)
 
 
 def _check(

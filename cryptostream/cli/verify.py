@@ -189,6 +189,7 @@ async def _of_tapes(
     from cryptostream.cli import repair
     from cryptostream.cli.proving import on_tape, prove
     from cryptostream.cli.verified import Outcome
+    from cryptostream.tape.reader import is_parquet
     from cryptostream.transforms.audit import Audit
 
     def opened() -> "OnTape":
@@ -202,6 +203,11 @@ async def _of_tapes(
         raise UsageError(
             "frames cannot be repaired, entries can",
             hint="replay them into the bus, and verify that stream with --repair --into",
+        )
+    if wanted.repair and is_parquet(Path(wanted.words[0])):
+        raise UsageError(
+            "Parquet files stay as they were recorded",
+            hint="replay them into the bus with --prefix, and verify that stream with --repair --into",
         )
     await prove(origin, audit, against, clock)
     outcome = Outcome(audit.reports(), tolerated=origin.tolerated, unreadable=origin.unreadable)

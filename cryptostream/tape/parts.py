@@ -109,6 +109,7 @@ def packed(table: pa.Table, compression: str) -> pa.Buffer:
         row_group_size=ROWS_TOGETHER,
         compression=compression,
         use_dictionary=same,
+        write_page_checksum=True,
         column_encoding={ENTRY_ID: "DELTA_BYTE_ARRAY", **dict.fromkeys(steps, "DELTA_BINARY_PACKED")},
     )
     return out.getvalue()

@@ -10,9 +10,8 @@ from cryptostream.errors import BadFrame, DataQuality
 from cryptostream.model.events import Entry, Record
 from cryptostream.model.instrument import Subscription
 from cryptostream.model.ports import Batch, Clock
-from cryptostream.tape.names import parse
 from cryptostream.tape.pace import Pace
-from cryptostream.tape.reader import Line, Tape
+from cryptostream.tape.reader import Line, Reel, Tape
 from cryptostream.venues.base import Session
 from cryptostream.venues.recorded import Recorded
 
@@ -38,7 +37,7 @@ class Player(Generic[T, Made]):
 
     def __init__(
         self,
-        tapes: Sequence[Tape[T]],
+        tapes: Sequence[Reel[T]],
         make: Callable[[Line[T]], Sequence[Made]],
         *,
         clock: Clock,
@@ -106,7 +105,7 @@ class Player(Generic[T, Made]):
         self._stopped = True
 
     def _lines(self) -> Iterator[Line[T]]:
-        for at, line in merge(_Reel(tapes, self.damage) for tapes in _reels(self._tapes)):
+        for at, line in merge(_Row(tapes, self.damage) for tapes in _reels(self._tapes)):
             if at > self._until:
                 return
             if line.at >= self._since:
@@ -185,9 +184,9 @@ class FramePlayer(Player[bytes, Record]):
 
 
 class EntryPlayer(Player[Entry, Entry]):
-    """Plays entries that were written down as JSON lines, in order of their ids' time; `pairs` keeps only theirs."""
+    """Plays entries that were written down, in order of their ids' time; `pairs` keeps only theirs."""
 
-    def __init__(self, tapes: Sequence[Tape[Entry]], *, pairs: Collection[str] = (), **pacing: Any) -> None:
+    def __init__(self, tapes: Sequence[Reel[Entry]], *, pairs: Collection[str] = (), **pacing: Any) -> None:
         super().__init__(tapes, self._entry, **pacing)
         self.seen: set[str] = set()
         self._pairs = frozenset(pairs)
@@ -202,10 +201,10 @@ def _pair(record: Record) -> str:
     return record.subscription.pair if isinstance(record.subscription, Subscription) else ""
 
 
-class _Reel(Generic[T]):
-    """The tapes of one connection, one after the other: an input to the merge."""
+class _Row(Generic[T]):
+    """Tapes of one connection or of one stream, one after the other: an input to the merge."""
 
-    def __init__(self, tapes: Sequence[Tape[T]], damage: list[DataQuality]) -> None:
+    def __init__(self, tapes: Sequence[Reel[T]], damage: list[DataQuality]) -> None:
         self.name = f"{tapes[0].path.name} {tapes[0].path}"
         self.starts = tapes[0].starts
         self._tapes = tapes
@@ -220,14 +219,7 @@ class _Reel(Generic[T]):
                 self._damage.append(damage)
 
 
-def _reels(tapes: Sequence[Tape[T]]) -> Iterator[Sequence[Tape[T]]]:
-    """Tapes grouped by connection where their names are ours, else each by itself."""
-    ordered = sorted(tapes, key=_place)
-    for _, group in groupby(ordered, key=lambda tape: _place(tape)[:2]):
+def _reels(tapes: Sequence[Reel[T]]) -> Iterator[Sequence[Reel[T]]]:
+    """Tapes grouped by what they follow each other in: one connection, or one recorded stream."""
+    for _, group in groupby(sorted(tapes, key=lambda tape: tape.place), key=lambda tape: tape.place[:2]):
         yield list(group)
-
-
-def _place(tape: Tape[Any]) -> tuple[str, str, str, int]:
-    name = parse(tape.path.name)
-    folder = str(tape.path.parent)
-    return (folder, name.connection, name.hour, name.part) if name else (folder, f"/{tape.path.name}", "", 0)

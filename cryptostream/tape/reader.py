@@ -1,20 +1,25 @@
-"""Which files are tapes, and what is on them: told by their content, never by their name."""
+"""Which files are tapes, and what is on them: told by their content, hardly ever by their name."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from cryptostream.errors import DataQuality, NotFound, UsageError
 from cryptostream.model.events import Entry
 from cryptostream.tape import forms
 from cryptostream.tape.forms import Form
-from cryptostream.tape.lines import Lines
+from cryptostream.tape.lines import Lines, open_regular
+from cryptostream.tape.names import IN_PROGRESS, parse
 
 T_co = TypeVar("T_co", covariant=True)
 
 _LINES_LOOKED_AT = 20
+_PARQUET, _PARQUET_SUFFIX = b"PAR1", ".parquet"
+
+Place = tuple[str, str, str, int]
+"""Where a tape belongs: those whose first two are equal follow each other, in the order of the rest."""
 
 
 class Line(NamedTuple, Generic[T_co]):
@@ -25,6 +30,30 @@ class Line(NamedTuple, Generic[T_co]):
     item: T_co
     number: int
     """The line of the file, from 1."""
+
+
+class Reel(Protocol[T_co]):
+    """What can be played: a Tape, or whatever has its face."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def place(self) -> Place: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def starts(self) -> int: ...
+
+    @property
+    def position(self) -> int: ...
+
+    @property
+    def bad(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Line[T_co]]: ...
 
 
 class Tape(Generic[T_co]):
@@ -41,6 +70,12 @@ class Tape(Generic[T_co]):
         self._skip_bad = skip_bad
         self.starts = self._first_time()
         self._rewind()
+
+    @property
+    def place(self) -> Place:
+        """Files of one connection follow each other, where their names are ours; else each stands by itself."""
+        name, folder = parse(self.path.name), str(self.path.parent)
+        return (folder, name.connection, name.hour, name.part) if name else (folder, f"/{self.path.name}", "", 0)
 
     @property
     def position(self) -> int:
@@ -100,7 +135,7 @@ class Found(NamedTuple):
     """What lies under some paths; `others` are the files that are no tapes, each with the reason."""
 
     frames: list[Tape[bytes]]
-    entries: list[Tape[Entry]]
+    entries: list[Reel[Entry]]
     others: list[tuple[Path, str]]
 
 
@@ -110,16 +145,32 @@ def find(paths: Sequence[Path], *, skip_bad: bool = False) -> Found:
     Raises NotFound where nothing is there, UsageError for a named file that is no tape or no regular file.
     """
     found = Found([], [], [])
+    parquet: list[Path] = []
     for path, reason in _unique(candidate for named in paths for candidate in _files(named)):
+        if not reason and is_parquet(path):
+            parquet.append(path)
+            continue
         tape = None if reason else recognise(path, skip_bad=skip_bad)
         if tape is None:
             found.others.append((path, reason or "not a tape"))
         else:
             (found.entries if tape.form is forms.ENTRIES else found.frames).append(tape)
+    if parquet:
+        from cryptostream.tape import parttape
+
+        recorded, others = parttape.tapes(parquet, skip_bad=skip_bad)
+        found.entries.extend(recorded)
+        found.others.extend(others)
     _refuse_named(paths, found.others)
     if not found.frames and not found.entries:
         raise NotFound(f"no tape in {', '.join(map(str, paths))}", hint="record one with: ingest --record DIR")
     return found
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file is Parquet; one that is empty or torn is known by its name. Raises like `open_regular`."""
+    with open_regular(path) as file:
+        return file.read(len(_PARQUET)) == _PARQUET or path.suffix == _PARQUET_SUFFIX
 
 
 def _unique(candidates: Iterable[tuple[Path, str]]) -> Iterator[tuple[Path, str]]:
@@ -145,6 +196,8 @@ def _files(path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _why_not(file: Path, root: Path) -> str:
+    if file.name.startswith(".") and file.name.endswith(IN_PROGRESS):
+        return "not finished"  # a Parquet file begins to be one when it is whole
     if not file.resolve().is_relative_to(root):
         return "a link out of the folder"
     return "" if file.is_file() else "not a regular file"

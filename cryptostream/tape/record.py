@@ -13,6 +13,7 @@ from cryptostream.tape import measures
 from cryptostream.tape.closing import Closer
 from cryptostream.tape.gather import Part
 from cryptostream.tape.parts import folder_of, make_folder
+from cryptostream.tape.retention import check_apart
 from cryptostream.tape.shelf import Shelf
 from cryptostream.tape.tidy import Tidying, tidy
 from cryptostream.tape.waiting import Waiting
@@ -67,6 +68,7 @@ class Parquet(Sink):
             keep_bytes=None if keep_bytes is None else measures.size("keep_bytes", keep_bytes),
             archive=None if archive is None else measures.folder("archive", archive),
         )
+        check_apart(self._folder, self._tidying.archive)
         self._clock = clock
         self._shelves: dict[tuple[str, int], Shelf] = {}
         self._waiting = Waiting(self._shelf, "" if measures.switch("raw_json", raw_json) else "raw_json")
