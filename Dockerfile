@@ -5,7 +5,7 @@ RUN python -m venv /opt/cryptostream
 ENV PATH=/opt/cryptostream/bin:$PATH
 COPY pyproject.toml README.md LICENSE ./
 COPY cryptostream ./cryptostream
-RUN pip install --no-cache-dir --disable-pip-version-check '.[fast]'
+RUN pip install --no-cache-dir --disable-pip-version-check '.[fast,postgres]'
 
 FROM python:3.11-slim-bookworm
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin cryptostream \

@@ -83,7 +83,7 @@ def test_the_consumer_of_compose_is_one_in_the_file_that_it_mounts() -> None:
     config = load([folder / Path(mounted).name]).config
     (consumer,) = config.consumers.values()
     assert consumer.read == ["trades", "klines:1m"]
-    [written] = [Path(params["path"]) for sink in consumer.write for params in sink.values()]
+    [written] = [Path(params["dir"]) for sink in consumer.write for params in sink.values()]
     assert places[str(written.parent)] == "app-data"
     assert not config.feeds
 

@@ -250,7 +250,7 @@ class ConsumeConfig(Served):
         5, ge=1, le=1000, description="How often an entry that cannot be handled is tried, before it is set aside."
     )
     deadline: Annotated[Duration, between(0.1, 3600, spelled)] = Field(
-        30.0, description="How long one batch may take before health names who hangs. 100ms to 1h."
+        5.0, description="How long a sink may take over one batch before health names it. 100ms to 1h."
     )
     archive: Path | None = Field(
         None,

@@ -15,7 +15,6 @@ from cryptostream.model.events import Entry
 from cryptostream.model.ports import Batch, Clock, Gathering, Rejecting, Sink, Source, Transform
 
 SLOW_AFTER_S = 5.0
-"""A sink that takes longer over one batch is told in `troubles`."""
 _log = logs.get("engine")
 
 
@@ -29,7 +28,7 @@ class Pipeline:
 
     `max_held` is how many entries of one stream may wait for the sinks until these have to flush it; 0 is as many as
     there is room for. `until_idle_s` ends it once nothing has come for so long; its source has to give empty batches
-    meanwhile, which reach the sinks.
+    meanwhile, which reach the sinks. A sink that takes `slow_after_s` over one batch is told in `troubles`.
     """
 
     def __init__(
@@ -43,6 +42,7 @@ class Pipeline:
         counts: Callable[[Any], bool] = lambda _: True,
         max_held: int = 0,
         until_idle_s: float | None = None,
+        slow_after_s: float = SLOW_AFTER_S,
         clock: Clock | None = None,
     ) -> None:
         self.name = name
@@ -58,6 +58,7 @@ class Pipeline:
         self._counts = counts
         self._max_held = max_held
         self._until_idle_s = until_idle_s
+        self._slow_after_s = slow_after_s
         self._clock = clock or SystemClock()
         self._uncommitted = Uncommitted()
         self._busy: tuple[object, float] | None = None
@@ -192,7 +193,7 @@ class Pipeline:
             yield
         finally:
             self._busy = None
-        if (lasted_s := self._clock.monotonic() - began_s) >= SLOW_AFTER_S:
+        if (lasted_s := self._clock.monotonic() - began_s) >= self._slow_after_s:
             _log.warning("engine.slow_sink", consumer=self.name, sink=_name(sink), lasted_s=round(lasted_s, 1))
 
     def _slowness(self, sink: object) -> str:
@@ -201,7 +202,7 @@ class Pipeline:
         if busy is None or busy[0] is not sink:
             return ""
         lasts_s = self._clock.monotonic() - busy[1]
-        return f"busy with one batch for {lasts_s:.0f} s" if lasts_s >= SLOW_AFTER_S else ""
+        return f"busy with one batch for {lasts_s:.0f} s" if lasts_s >= self._slow_after_s else ""
 
 
 def _name(sink: object) -> str:

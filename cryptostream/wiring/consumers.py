@@ -87,6 +87,7 @@ async def _consumer(config: Config, name: str, on: Bus, until: Until, opened: As
         limit=until.entries,
         until_idle_s=until.idle_s,
         max_held=config.bus.maxlen // 2,
+        slow_after_s=config.consume.deadline,
         clock=clock,
     )
     return Consuming(pipeline, source.stats, me)
