@@ -51,6 +51,7 @@ class Leases(Open, Ownership):
         self._name = f"{member}:{token_hex(4)}"
         self._lines = Lines(bus)
         self._until: dict[str, float] = {}
+        self._leaving: set[str] = set()
         self._members = 1
         self._heard_until = 0.0
         self._turn = asyncio.Lock()
@@ -80,7 +81,11 @@ class Leases(Open, Ownership):
         await self._lines.close()
 
     async def mine(self, streams: Sequence[str]) -> Collection[str]:
-        """Take free streams up to our share of these, give up what is above it. Raises BusUnavailable, BusRefused."""
+        """Take free streams up to our share of these, give up what is above it. Raises BusUnavailable, BusRefused.
+
+        What is to be given up is no longer among them, and given up at the next question: until then it is in
+        `leaving`, and what was read of it can be committed.
+        """
         if self._task is not None and self._task.done():
             self._task.result()  # whatever renewing was refused for
         async with self._turn:
@@ -90,9 +95,16 @@ class Leases(Open, Ownership):
             share = ceil(len(streams) / self._members)
             wanted = sorted(streams, key=self._rank)
             kept = [stream for stream in wanted if stream in self._until][:share]
-            await self._give_up([stream for stream in self._until if stream not in set(kept)])
+            surplus = set(self._until).difference(kept)
+            await self._give_up([stream for stream in self._until if stream in surplus & self._leaving])
+            self._leaving = surplus & set(self._until)
             await self._take([stream for stream in wanted if stream not in self._until], share - len(kept))
-            return self.held
+            return [stream for stream in self.held if stream not in self._leaving]
+
+    @property
+    def leaving(self) -> Collection[str]:
+        """Streams that are ours until `mine` is asked next, and are read no more."""
+        return self._leaving
 
     def _rank(self, stream: str) -> tuple[int, str]:
         """Members begin with different streams, so that they seldom ask for the same."""

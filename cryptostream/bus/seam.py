@@ -106,6 +106,10 @@ class Seam(Source, Rejecting):
         """The group's; entries from the archive are counted in it too."""
         return self.group.stats
 
+    @property
+    def leaving(self) -> Collection[str]:
+        return self._gate.leaving
+
     async def __aenter__(self) -> Self:
         await self.group.__aenter__()
         return self
@@ -336,6 +340,10 @@ class _Gate(Ownership):
         ours = await self._ownership.mine(sorted(self.recorded.union(streams)))
         self.waiting = sorted(self.recorded.intersection(ours))
         return [stream for stream in ours if stream not in self.recorded]
+
+    @property
+    def leaving(self) -> Collection[str]:
+        return self._ownership.leaving
 
 
 def _up_to(seam: str, page: list[Entry]) -> list[Entry]:

@@ -12,7 +12,7 @@ from cryptostream.engine.handling import Handled, handle
 from cryptostream.engine.stats import ConsumerFacts, GroupStats
 from cryptostream.engine.uncommitted import Uncommitted
 from cryptostream.model.events import Entry
-from cryptostream.model.ports import Batch, Clock, Gathering, Rejecting, Sink, Source, Transform
+from cryptostream.model.ports import Batch, Clock, Gathering, Leaving, Rejecting, Sink, Source, Transform
 
 SLOW_AFTER_S = 5.0
 _log = logs.get("engine")
@@ -148,7 +148,9 @@ class Pipeline:
         await self._write(made)
         if self._gathering:
             self._uncommitted.add(done)
-            await self._flush({*self._uncommitted.crowded(self._max_held), *(entry.stream for entry, _ in failed)})
+            leaving = self._source.leaving if isinstance(self._source, Leaving) else ()
+            now = {*self._uncommitted.crowded(self._max_held), *(entry.stream for entry, _ in failed), *leaving}
+            await self._flush(now)
             await self._commit_what_is_safe()
         elif done:
             await self._source.commit(batch if len(done) == len(batch.events) else Batch(done, batch.token))

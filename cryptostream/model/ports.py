@@ -83,6 +83,14 @@ class Rejecting(Protocol):
         """Nobody could handle the entry, the first of its stream that is not committed; `error` says why."""
 
 
+@runtime_checkable
+class Leaving(Protocol):
+    """A source some of whose streams will be another's: sinks make safe what they hold of these, soon."""
+
+    @property
+    def leaving(self) -> Collection[str]: ...
+
+
 class Archive(Protocol):
     """Entries that were recorded, of any number of streams."""
 
@@ -98,6 +106,11 @@ class Ownership(Protocol):
 
     exclusive: bool
     """Whether nobody else reads what is ours: what others left pending there may be taken over at once."""
+
+    @property
+    def leaving(self) -> Collection[str]:
+        """Streams that were ours, and are another's once `mine` is asked again: what was read of them is to be safe."""
+        return ()
 
     async def mine(self, streams: Sequence[str]) -> Collection[str]:
         """Those of these streams that are ours from now on; asked again every few seconds."""

@@ -219,3 +219,15 @@ async def test_a_flush_that_hangs_is_named_too(clock: ManualClock) -> None:
     pipeline = Pipeline("p", Delivering(["a:1-1"]), [Slow()], clock=clock)
     await pipeline.run()
     assert seen == ["slow: busy with one batch for 60 s"]
+
+
+async def test_what_is_held_of_a_stream_that_leaves_is_made_safe_and_committed_at_once() -> None:
+    class Shrinking(Delivering):
+        @property
+        def leaving(self) -> Collection[str]:
+            return ["b"] if len(self.committed) == 2 else []
+
+    source, sink = Shrinking(["a:1-1", "b:1-1"], [], []), Recorder()
+    await Pipeline("it", source, [sink]).run()
+    assert source.committed[1:3] == [["b:1-1"], []]
+    assert source.all_committed == ["b:1-1", "a:1-1"]
