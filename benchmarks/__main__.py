@@ -1,4 +1,4 @@
-"""`python -m benchmarks [ingest] [cost] [publish] [latency] [pairs] [backfill]`: run them and print what they found."""
+"""`python -m benchmarks [NAME ...]`: run those benchmarks, all of them unless told, and print what they found."""
 
 import argparse
 import importlib
@@ -9,7 +9,7 @@ import sys
 from benchmarks.processes import Unavailable
 from benchmarks.report import Report, as_json, machine, show, show_machine
 
-_ALL = ("ingest", "cost", "publish", "latency", "pairs", "backfill")
+_ALL = ("ingest", "cost", "publish", "latency", "pairs", "backfill", "consume", "recorder")
 
 
 def main() -> int:

@@ -65,6 +65,11 @@ class Bus:
         """
         return await self._way.connection()
 
+    @property
+    def is_cluster(self) -> bool:
+        """Whether keys of different slots may be on different servers."""
+        return isinstance(self._way, Cluster)
+
     async def wire(self) -> Wire:
         """A connection of one's own for hand-made commands, many at once. Raises BusUnavailable, BusRefused."""
         return await self._way.wire()

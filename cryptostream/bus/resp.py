@@ -14,6 +14,7 @@ from redis.asyncio.connection import AbstractConnection
 
 _READ_BYTES = 1 << 16
 _NO_MORE = object()
+_TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace"}
 NOT_ABOVE = "equal or smaller"
 """In the error reply to an XADD whose id is not above the newest of its stream."""
 _PIECE = 200
@@ -53,15 +54,15 @@ class Wire(Protocol):
 
 
 class ServerWire:
-    """The wire to one server: a connection of redis-py's that nobody else uses."""
+    """The wire to one server: a connection of redis-py's that nobody else uses. `text`: replies are str, not bytes."""
 
-    def __init__(self, connection: AbstractConnection, *, timeout_s: float = 5.0) -> None:
+    def __init__(self, connection: AbstractConnection, *, timeout_s: float = 5.0, text: bool = False) -> None:
         self._connection = connection
         assert connection._reader is not None and connection._writer is not None  # noqa: S101 - it is connected
         self._reader: asyncio.StreamReader = connection._reader
         self._writer: asyncio.StreamWriter = connection._writer
         self._writer.transport.set_write_buffer_limits(0)  # write now, not when the loop comes round
-        self._replies = hiredis.Reader(notEnoughData=_NO_MORE)
+        self._replies = hiredis.Reader(notEnoughData=_NO_MORE, **(_TEXT if text else {}))
         self._timeout_s = timeout_s
 
     async def send(self, commands: Iterable[str], count: int) -> list[Any]:

@@ -1,0 +1,158 @@
+"""What a stream's length took away before a group had read it: how much, where it stood, and how to tell.
+
+Trimming raises no error and leaves the group's lag wrong for good. But a stream counts what was ever added to it and a
+group what it was given, and entries go from the front alone. So while all up to the last one that was delivered are
+gone, `added - length` is how many are gone, `read` is how many of those were read, and the rest was lost, exactly.
+After reading it is too late to tell. `XGROUP SETID ... ENTRIESREAD` puts the count right.
+Counters: https://redis.io/docs/latest/commands/xinfo-groups/
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from cryptostream.bus.ask import asking, heed_cancellation
+from cryptostream.bus.connect import Bus
+from cryptostream.bus.keys import parse_id
+from cryptostream.model.codec import iso
+from cryptostream.model.events import Entry
+
+CAUSE = "trimmed"
+
+
+class Facts(NamedTuple):
+    """How a stream and its group stand: entries ever added, and there now; the oldest id, the newest ever given out.
+
+    `delivered` is the last id the group was given, `read` how many entries that were; None where Redis does not know.
+    """
+
+    added: int
+    length: int
+    first: str
+    generated: str
+    delivered: str
+    read: int | None
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether the group has been given the newest entry."""
+        return parse_id(self.delivered) >= parse_id(self.generated)
+
+    @property
+    def is_overtaken(self) -> bool:
+        """Whether everything that was delivered is gone: what was trimmed after that had not been read."""
+        return not self.length or parse_id(self.first) > parse_id(self.delivered)
+
+
+def facts_of(stream: Mapping[str, Any], groups: Iterable[Mapping[str, Any]], group: str) -> Facts | None:
+    """Read the replies to XINFO STREAM and XINFO GROUPS; None where the group or the counters are not there."""
+    mine = next((each for each in groups if each["name"] == group), None)
+    if mine is None or "entries-read" not in mine:
+        return None
+    return facts_at(stream, mine["last-delivered-id"], mine["entries-read"])
+
+
+def facts_at(stream: Mapping[str, Any], delivered: str, read: int | None) -> Facts | None:
+    """How a group stands, or would stand; None where the server has no counters."""
+    if "entries-added" not in stream:
+        return None
+    first = stream["first-entry"]
+    oldest = first[0] if first else "0-0"
+    return Facts(stream["entries-added"], stream["length"], oldest, stream["last-generated-id"], delivered, read)
+
+
+def lost(facts: Facts) -> int:
+    """How many entries were trimmed before the group was given them.
+
+    >>> lost(Facts(added=100, length=10, first="91-0", generated="100-0", delivered="40-0", read=40))
+    50
+    >>> lost(Facts(added=100, length=90, first="11-0", generated="100-0", delivered="40-0", read=40))
+    0
+    """
+    if facts.read is None:
+        return 0
+    if facts.is_caught_up:
+        return max(0, facts.added - facts.read)
+    return max(0, facts.added - facts.length - facts.read) if facts.is_overtaken else 0
+
+
+def baseline(facts: Facts) -> int | None:
+    """The count of a group that has none, so that nothing up to now was lost; None where counting is needed for it."""
+    if facts.is_caught_up:
+        return facts.added
+    return facts.added - facts.length if facts.is_overtaken else None
+
+
+async def repair(bus: Bus, group: str, stream: str, delivered: str, read: int, *, told: int | None) -> None:
+    """Put right how many entries a group was given up to the last one; `told` is what Redis believes there.
+
+    This sets the place too. Another member may read just before; the place is then set again at once, so that only
+    what is read within that moment comes twice. Raises BusUnavailable, BusRefused.
+    """
+    while True:
+        heed_cancellation()
+        pipeline = bus.command.pipeline(transaction=True)
+        pipeline.xinfo_groups(stream)
+        pipeline.xgroup_setid(stream, group, delivered, entries_read=read)
+        with asking(bus, stream):
+            groups, _ = await pipeline.execute()
+        mine = next(each for each in groups if each["name"] == group)
+        if parse_id(mine["last-delivered-id"]) <= parse_id(delivered):
+            return
+        delivered, since = mine["last-delivered-id"], mine["entries-read"]
+        read += since - told if since is not None and told is not None else 0
+
+
+def gap(
+    stream: str,
+    count: int,
+    *,
+    before: Sequence[Any] | None,
+    after: Sequence[Any] | None,
+    missing: Sequence[str] = (),
+    delivered: str = "0-0",
+) -> Entry:
+    """The entry that tells of a loss, to be read between two rows; its id lies between theirs.
+
+    `gap_from` and `gap_to` are the trade ids that are missing where the neighbours carry some, else milliseconds.
+    `missing` are the ids of the lost entries where they are known.
+    """
+    left, right = _fields(before), _fields(after)
+    since = parse_id(before[0] if before else delivered)
+    until = parse_id(after[0]) if after else parse_id(missing[-1]) if missing else since
+    start, end = since[0], until[0]
+    if "trade_id" in left or "trade_id" in right:
+        start, end = _trades(left, right, count, missing)
+    fields = {
+        "kind": "gap",
+        "exchange": left.get("exchange") or right.get("exchange", ""),
+        "pair": left.get("pair") or right.get("pair", ""),
+        "gap_from": str(start),
+        "gap_to": str(max(start, end)),
+        "cause": CAUSE,
+        "count": str(count),
+        "ts": left.get("ts") or right.get("ts") or iso(since[0] * 1000),
+    }
+    return Entry(stream, f"{since[0] if before else until[0]}-{start}", fields)
+
+
+def _trades(left: Mapping[str, str], right: Mapping[str, str], count: int, missing: Sequence[str]) -> tuple[int, int]:
+    before, after = _trade_id(left), _trade_id(right)
+    if before is None and after is None:
+        return (0, 0)
+    start = before + 1 if before is not None else max(0, (after or 0) - count)
+    if after is not None:
+        return start, after - 1
+    return start, parse_id(missing[-1])[1] if missing else start + count - 1
+
+
+def _trade_id(fields: Mapping[str, str]) -> int | None:
+    """Where a trade, or a gap among trades, stands."""
+    try:
+        return int(fields["trade_id"])
+    except (KeyError, ValueError):
+        return None
+
+
+def _fields(row: Sequence[Any] | None) -> Mapping[str, str]:
+    words = (row[1] if row else None) or ()
+    return dict(zip(words[::2], words[1::2], strict=True))

@@ -1,0 +1,160 @@
+"""Who handles the events of which streams: functions, and classes that remember."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+from cryptostream.bus.keys import parse_id
+from cryptostream.bus.outputs import id_of
+from cryptostream.errors import UsageError
+from cryptostream.model.events import Entry, Event, Output
+from cryptostream.tape.globs import compiled
+
+Keyed = Callable[[Event | Entry], Iterable[Output] | None]
+"""One instance of a class that remembers, for one stream: an event in, entries to write out."""
+
+
+class Handler(NamedTuple):
+    """A function for the events of some streams."""
+
+    pattern: str
+    call: Callable[..., Any]
+    name: str
+    waits: bool
+
+
+class Factory(NamedTuple):
+    """What makes an instance for each of some streams."""
+
+    pattern: str
+    make: Callable[[], Keyed]
+    name: str
+
+
+class Route(NamedTuple):
+    """All that one stream's events go to."""
+
+    handlers: Sequence[Handler]
+    factories: Sequence[Factory]
+
+
+class Handlers:
+    """What was registered, in its order."""
+
+    def __init__(self) -> None:
+        self._handlers: list[Handler] = []
+        self._factories: list[Factory] = []
+        self._routes: dict[str, Route] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._handlers or self._factories)
+
+    @property
+    def patterns(self) -> list[str]:
+        """The streams that somebody wants."""
+        wanted = [each.pattern for each in self._handlers], [each.pattern for each in self._factories]
+        return list(dict.fromkeys(chain.from_iterable(wanted)))
+
+    @property
+    def remember(self) -> bool:
+        """Whether any of them has a state to save."""
+        return bool(self._factories)
+
+    def add(self, pattern: str, call: Callable[..., Any]) -> None:
+        """Have a function called with each event. Raises UsageError for a generator, which would never run."""
+        if inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call):
+            raise UsageError(
+                f"{name_of(call)} yields, and nobody would take it", hint="entries are written by a keyed class"
+            )
+        self._handlers.append(Handler(pattern, call, name_of(call), _waits(call)))
+        self._routes.clear()
+
+    def add_keyed(self, pattern: str, make: Callable[[], Keyed]) -> None:
+        """Have an instance made for each stream, and called with its events. Raises UsageError for a name twice."""
+        if any(name_of(make) == other.name for other in self._factories):
+            raise UsageError(
+                f"two keyed handlers are called {name_of(make)}", hint="their states are saved by that name"
+            )
+        self._factories.append(Factory(pattern, make, name_of(make)))
+        self._routes.clear()
+
+    def route(self, stream: str) -> Route:
+        """Who wants this stream's events."""
+        found = self._routes.get(stream)
+        if found is None:
+            found = self._routes[stream] = Route(
+                [each for each in self._handlers if compiled(each.pattern).fullmatch(stream)],
+                [each for each in self._factories if compiled(each.pattern).fullmatch(stream)],
+            )
+        return found
+
+
+class Memory:
+    """The instances of one stream. `upto` is the id of the last entry that is in their state.
+
+    What they remember is their attributes: numbers, text, bytes, lists and dicts of these. One that keeps something
+    else says what to save by `__getstate__`, and takes it back by `__setstate__`.
+    """
+
+    def __init__(self, factories: Sequence[Factory], saved: Mapping[str, Any] | None, upto: str) -> None:
+        self.upto = upto
+        self._is_behind = bool(upto)
+        self._instances = {each.name: each.make() for each in factories}
+        for name, instance in self._instances.items():
+            if saved and name in saved:
+                _restore(instance, saved[name])
+
+    def handle(self, event: Event | Entry) -> list[Output]:
+        """Give an event to all of them, unless it is in their state; what they want written.
+
+        Raises whatever they raise.
+        """
+        made: list[Output] = []
+        if self._is_behind:
+            if parse_id(event.entry_id) <= parse_id(self.upto):
+                return made
+            self._is_behind = False
+        for instance in self._instances.values():
+            made += [_caused(output, event) for output in instance(event) or ()]
+        return made
+
+    def state(self) -> dict[str, Any]:
+        """Of each instance what it remembers."""
+        return {name: _state(instance) for name, instance in self._instances.items()}
+
+
+def name_of(call: Callable[..., Any]) -> str:
+    """What a handler is called in messages, and what its state is saved by.
+
+    >>> name_of(len), name_of(Handlers)
+    ('len', 'Handlers')
+    """
+    return getattr(call, "__name__", type(call).__name__)
+
+
+def _waits(call: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None))  # noqa: B004
+
+
+def _caused(output: Output, event: Event | Entry) -> Output:
+    """An output with its id, by default that of the event; raises BadOutput, TypeError for what cannot be written."""
+    if not isinstance(output, Output):
+        raise TypeError(f"a keyed handler gave a {type(output).__name__}, and not an Output")
+    id_of(output, event.entry_id)
+    return output if output.entry_id else Output(output.stream, output.fields, event.entry_id)
+
+
+def _state(instance: Any) -> Any:
+    found = instance.__getstate__()
+    if isinstance(found, tuple):  # of a class with slots: its __dict__ and its slots
+        return {**(found[0] or {}), **found[1]}
+    return found
+
+
+def _restore(instance: Any, state: Any) -> None:
+    if hasattr(instance, "__setstate__"):
+        instance.__setstate__(state)
+        return
+    for name, value in (state or {}).items():
+        setattr(instance, name, value)
