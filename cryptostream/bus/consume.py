@@ -118,6 +118,8 @@ class Group(Source, Rejecting):
                 else:
                     outage.over()
                     self.stats.trouble = ""
+                for gap in [one.gap for one in found or () if one.gap]:
+                    await trimmed.record(self._bus, self._group, gap, self._clock)
                 if found is not None:
                     yield found
         finally:

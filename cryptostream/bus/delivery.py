@@ -105,13 +105,17 @@ class Delivery:
             return slices
         place.added = facts.added
         lost = trimmed.lost(facts)
+        is_counted, place.is_counted = place.is_counted, place.is_counted or facts.is_caught_up
         if not lost:
             return slices
-        self._tell_lost(place.stream, lost)
         await self._repair(place.stream, facts, rows, lost)
+        if facts.is_caught_up and not is_counted:
+            return slices
         left, right = newest, slices[0].rows[0] if slices else None
         if facts.is_caught_up:  # it slipped away between two looks, while nobody noticed
             left, right = seen, newest
+        lost = min(lost, trimmed.between(left, right, delivered=facts.delivered) or lost)
+        self._tell_lost(place.stream, lost)
         gap = trimmed.gap(place.stream, lost, before=left, after=right, delivered=facts.delivered)
         return [Slice(place.stream, slices[0].rows if slices else [], gap)]
 

@@ -19,7 +19,7 @@ Source = Subscription | Ledger | None
 
 _TRADE_FIELDS = 7
 _DEAD_LETTERS_KEPT = 1000
-_LEDGER_KEPT = 10_000
+LEDGER_KEPT = 10_000
 # Text of a number's length is half of what packing it costs. Venues let nothing longer through.
 _SIZES = [f"${size}\r\n" for size in range(MAX_DIGITS + 1)]
 _SIDES = {side: f"{bulk('side')}{bulk(side)}" for side in ("buy", "sell")}
@@ -92,7 +92,7 @@ def stream_of(source: Source, key_of: Callable[[Subscription], str], *, maxlen: 
     if source is None:
         return Stream(DEAD_LETTERS, None, maxlen=_DEAD_LETTERS_KEPT)
     if isinstance(source, Ledger):
-        return Stream(ledger_key(source), None, maxlen=_LEDGER_KEPT)
+        return Stream(ledger_key(source), None, maxlen=LEDGER_KEPT)
     return Stream(key_of(source), source, maxlen=maxlen)
 
 

@@ -32,6 +32,8 @@ class Place:
     """How many entries the stream had seen then; fewer later on mean that it was begun anew."""
     is_doubtful: bool = True
     """Entries may have been trimmed before they were read, so the next read has to look."""
+    is_counted: bool = False
+    """Whether the server's count of what the group read is known to be right: see `trimmed.py`."""
     is_again: bool = False
     """What was handed over may be sent again, for the line was lost; it is in somebody's hands or acknowledged."""
     claimed: set[str] = field(default_factory=set)
@@ -66,7 +68,7 @@ class Place:
 
     def doubt(self) -> None:
         """The line was lost: what it held is among the pending, beside what is in somebody's hands."""
-        self.at, self.is_again, self.is_doubtful = BEGINNING, True, True
+        self.at, self.is_again, self.is_doubtful, self.is_counted = BEGINNING, True, True, False
 
     def reread(self) -> None:
         """Hand over again whatever is not acknowledged."""

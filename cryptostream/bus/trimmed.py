@@ -4,19 +4,29 @@ Trimming raises no error and leaves the group's lag wrong for good. But a stream
 group what it was given, and entries go from the front alone. So while all up to the last one that was delivered are
 gone, `added - length` is how many are gone, `read` is how many of those were read, and the rest was lost, exactly.
 After reading it is too late to tell. `XGROUP SETID ... ENTRIESREAD` puts the count right.
+
+A server that comes back from its append-only file knows what groups were given last, and not how much that was: it
+writes XCLAIM ... LASTID there. So after a new connection the count is first put right, silently, when the group has
+been given everything; what is overtaken before that is counted no higher than the trade ids allow.
 Counters: https://redis.io/docs/latest/commands/xinfo-groups/
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from cryptostream import logs
 from cryptostream.bus.ask import asking, heed_cancellation
 from cryptostream.bus.connect import Bus
-from cryptostream.bus.keys import parse_id
+from cryptostream.bus.keys import ledger_key, parse_id
+from cryptostream.bus.pack import LEDGER_KEPT
+from cryptostream.errors import BusRefused, BusUnavailable
+from cryptostream.model import codec
 from cryptostream.model.codec import iso
-from cryptostream.model.events import Entry
+from cryptostream.model.events import Entry, Ledger, LedgerRecord, Micros
+from cryptostream.model.ports import Clock
 
 CAUSE = "trimmed"
+_log = logs.get("bus")
 
 
 class Facts(NamedTuple):
@@ -102,6 +112,30 @@ async def repair(bus: Bus, group: str, stream: str, delivered: str, read: int, *
         read += since - told if since is not None and told is not None else 0
 
 
+async def record(bus: Bus, group: str, gap: Entry, clock: Clock) -> None:
+    """Write a line about a loss into the ledger of its venue; where that cannot be had, the log has it alone."""
+    exchange, known = gap.fields["exchange"], gap.fields
+    if not exchange:
+        return
+    line = LedgerRecord(
+        Ledger(exchange),
+        "trimmed",
+        Micros(clock.now_ns() // 1000),
+        pair=known["pair"],
+        channel=gap.stream.partition(":")[0],
+        gap_from=int(known["gap_from"]),
+        gap_to=int(known["gap_to"]),
+        count=int(known["count"]),
+        group=group,
+    )
+    fields: dict[Any, Any] = dict(codec.fields(line))
+    try:
+        with asking(bus):
+            await bus.command.xadd(ledger_key(line.subscription), fields, maxlen=LEDGER_KEPT, approximate=True)
+    except (BusUnavailable, BusRefused) as trouble:
+        _log.warning("group.ledger_unwritten", group=group, why=str(trouble))
+
+
 def gap(
     stream: str,
     count: int,
@@ -143,6 +177,19 @@ def _trades(left: Mapping[str, str], right: Mapping[str, str], count: int, missi
     if after is not None:
         return start, after - 1
     return start, parse_id(missing[-1])[1] if missing else start + count - 1
+
+
+def between(before: Sequence[Any] | None, after: Sequence[Any] | None, *, delivered: str) -> int | None:
+    """The most trades that can be missing between two rows; None where their ids do not say.
+
+    Without the row before, the last delivered id says, if it is made of the trade's.
+    """
+    last, following = _trade_id(_fields(before)), _trade_id(_fields(after))
+    if following is None or after is None:
+        return None
+    if last is None and parse_id(after[0])[1] == following:
+        last = parse_id(delivered)[1]
+    return following - last - 1 if last is not None and last < following else None
 
 
 def _trade_id(fields: Mapping[str, str]) -> int | None:

@@ -94,6 +94,7 @@ class LedgerRecord(msgspec.Struct, frozen=True, tag="ledger"):
     count: int | None = None
     seconds: float | None = None
     ingester: str = ""
+    group: str = ""
 
 
 LEDGER_EVENTS = (
@@ -109,6 +110,7 @@ LEDGER_EVENTS = (
     "overflow",
     "bus_reset",
     "pairs_changed",
+    "trimmed",
 )
 
 Record = TradeRecord | KlineRecord | GapRecord | DeadLetter | LedgerRecord

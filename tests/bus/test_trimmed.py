@@ -40,6 +40,8 @@ async def test_a_pause_in_which_the_stream_moved_on_is_told_before_what_follows(
     assert source.stats.lost == 195
     assert await lag(bus) == 0
     await batches.aclose()
+    [(_, line)] = await bus.command.xrange("events:binance")
+    assert line.items() >= {"event": "trimmed", "gap_from": "6", "gap_to": "200", "count": "195", "group": "g"}.items()
 
 
 @pytest.mark.row(31)
