@@ -104,12 +104,11 @@ class Delivery:
             self.tell_uncountable(place.stream)
             return slices
         place.added = facts.added
-        lost = trimmed.lost(facts)
-        is_counted, place.is_counted = place.is_counted, place.is_counted or facts.is_caught_up
+        was_counted, is_drained = place.is_counted, facts.is_caught_up or len(rows) < count
+        place.is_counted = was_counted or is_drained
+        lost = trimmed.lost(facts) if was_counted or not facts.is_caught_up else 0
+        await self._repair(place.stream, facts, rows, lost, is_drained=is_drained and not was_counted)
         if not lost:
-            return slices
-        await self._repair(place.stream, facts, rows, lost)
-        if facts.is_caught_up and not is_counted:
             return slices
         left, right = newest, slices[0].rows[0] if slices else None
         if facts.is_caught_up:  # it slipped away between two looks, while nobody noticed
@@ -119,10 +118,13 @@ class Delivery:
         gap = trimmed.gap(place.stream, lost, before=left, after=right, delivered=facts.delivered)
         return [Slice(place.stream, slices[0].rows if slices else [], gap)]
 
-    async def _repair(self, stream: str, facts: Facts, rows: Sequence[Row], lost: int) -> None:
+    async def _repair(self, stream: str, facts: Facts, rows: Sequence[Row], lost: int, *, is_drained: bool) -> None:
+        """Have the server count what was lost as read; of a group that `is_drained` it is known what it has read."""
         told = (facts.read or 0) + len(rows)
-        delivered = rows[-1][0] if rows else facts.delivered
-        await trimmed.repair(self._bus, self._group, stream, delivered, told + lost, told=told)
+        right = facts.added if is_drained else told + lost
+        if right != told:
+            delivered = rows[-1][0] if rows else facts.delivered
+            await trimmed.repair(self._bus, self._group, stream, delivered, right, told=told)
 
     def _tell_lost(self, stream: str, lost: int) -> None:
         self._stats.lost += lost

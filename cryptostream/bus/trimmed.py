@@ -6,7 +6,7 @@ gone, `added - length` is how many are gone, `read` is how many of those were re
 After reading it is too late to tell. `XGROUP SETID ... ENTRIESREAD` puts the count right.
 
 A server that comes back from its append-only file knows what groups were given last, and not how much that was: it
-writes XCLAIM ... LASTID there. So after a new connection the count is first put right, silently, when the group has
+writes XCLAIM ... LASTID there. So after a new connection the count is first put right, silently, once the group has
 been given everything; what is overtaken before that is counted no higher than the trade ids allow.
 Counters: https://redis.io/docs/latest/commands/xinfo-groups/
 """

@@ -92,9 +92,7 @@ async def consume(
         typer.Option("--from", metavar="PLACE", help="Where a new group begins: new, earliest, an entry id, a time."),
     ] = None,
     where: Annotated[str | None, typer.Option(metavar="FILTER", help="Only what this holds for.")] = None,
-    sink: Annotated[
-        str | None, typer.Option(help="Where to; console unless said. See: list sinks.")
-    ] = None,
+    sink: Annotated[str | None, typer.Option(help="Where to; console unless said. See: list sinks.")] = None,
     out: Annotated[str | None, typer.Option(metavar="PATH", help="The file or folder that the sink writes.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Stop after what is there now.")] = False,
     until_idle: Annotated[

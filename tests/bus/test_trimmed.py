@@ -195,6 +195,26 @@ async def test_a_group_that_begins_in_the_middle_counts_from_there(bus: Bus, clo
     await batches.aclose()
 
 
+async def test_a_server_that_came_back_from_its_append_only_file_has_lost_nothing(
+    redis_server: Callable[..., RedisServer], tmp_path: Path
+) -> None:
+    server, clock = redis_server("--appendonly", "yes", "--appendfsync", "always"), SystemClock()
+    async with connect(server.unix_url, data_dir=tmp_path, clock=clock) as bus:
+        await add(bus, STREAM, *range(1, 51))
+        async with aclosing(member(bus, clock).batches()) as batches:
+            assert ids(await some(batches)) == list(range(1, 51))
+            server.restart()
+            await add(bus, STREAM, *range(51, 61))
+            assert ids(await some(batches)) == list(range(51, 61))
+        again = member(bus, clock)
+        async with aclosing(again.batches()) as batches:
+            await add(bus, STREAM, *range(61, 71))
+            assert ids(await some(batches)) == list(range(61, 71))
+            await add(bus, STREAM, *range(71, 101), maxlen=10, approximate=False)
+            clock_jump = [one async for one in _until_lost(again, batches)]
+        assert (again.stats.lost, clock_jump[-1]) == (20, 100)
+
+
 def test_nothing_is_lost_while_something_that_was_read_is_still_there() -> None:
     assert trimmed.lost(Facts(100, 61, "40-0", "100-0", "40-0", 40)) == 0
 

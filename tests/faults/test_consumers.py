@@ -7,9 +7,9 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from cryptostream.tape.parquet import Recording
 
 from cryptostream.engine.clock import SystemClock
+from cryptostream.tape.parquet import Recording
 from tests.chaos.rig import Program, Rig, until
 from tests.faults.conftest import Figure, Rigs
 

@@ -116,5 +116,8 @@ def test_fast_and_slow_reading_agree(wanted: list[Any]) -> None:
         for number, (price, qty, ts, raw, side) in enumerate(wanted)
     ]
     rows = [row(record, f"1-{record.trade_id}") for record in records]
-    slow = [codec.event("trades:BTCUSDT", entry_id, codec.fields(one)) for (entry_id, _), one in zip(rows, records)]
+    slow = [
+        codec.event("trades:BTCUSDT", entry_id, codec.fields(one))
+        for (entry_id, _), one in zip(rows, records, strict=True)
+    ]
     assert reading.events("trades:BTCUSDT", rows).events == slow
