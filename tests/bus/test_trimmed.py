@@ -208,6 +208,7 @@ async def test_a_server_that_came_back_from_its_append_only_file_has_lost_nothin
         await add(bus, STREAM, *range(51, 61))
         after = member(bus, clock)
         assert ids(await read(after, 10)) == list(range(51, 61))
+        assert await lag(bus) == 0
         await add(bus, STREAM, *range(61, 101), maxlen=10, approximate=False)
         late = member(bus, clock)
         assert ids(await read(late, 11)) == [(61, 90, 30), *range(91, 101)]
