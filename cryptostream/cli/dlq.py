@@ -37,7 +37,7 @@ Form = Annotated[Output, typer.Option("-o", "--output", help="How to print.")]
 async def ls(call: Call, output: Form = Output.AUTO) -> None:
     """List whose dead letters there are, and how many."""
     from cryptostream import wiring
-    from cryptostream.bus import letters
+    from cryptostream.bus.operate import letters
 
     async with wiring.bus(call.settings()) as bus:
         found = await _facts(bus)
@@ -70,7 +70,7 @@ async def show(
     On a terminal those named by their ids are shown in full.
     """
     from cryptostream import wiring
-    from cryptostream.bus import letters
+    from cryptostream.bus.operate import letters
 
     table = render.chosen(output) is Output.TABLE
     limit = count or (_SHOWN if table and not ids else None)
@@ -92,7 +92,7 @@ async def retry(
 ) -> int:
     """Give entries back to their group, which handles them again; their letters go. Exit 3 if one could not be."""
     from cryptostream import wiring
-    from cryptostream.bus import letters
+    from cryptostream.bus.operate import letters
 
     check_can_ask(yes=yes)
     _check_chosen(ids, every=every)
@@ -112,7 +112,7 @@ async def drop(
 ) -> None:
     """Delete dead letters for good."""
     from cryptostream import wiring
-    from cryptostream.bus import letters
+    from cryptostream.bus.operate import letters
 
     check_can_ask(yes=yes)
     _check_chosen(ids, every=every)
@@ -136,7 +136,7 @@ def _check_chosen(ids: Sequence[str] | None, *, every: bool) -> None:
 
 async def _find(bus: "Bus", name: str, ids: Sequence[str] | None) -> list["Entry"]:
     """The letters of these ids, or all. Raises NotFound where there are none, and for an id that is not there."""
-    from cryptostream.bus import letters
+    from cryptostream.bus.operate import letters
     from cryptostream.registry import did_you_mean
 
     key = letters.key_of(name)
@@ -151,14 +151,15 @@ async def _find(bus: "Bus", name: str, ids: Sequence[str] | None) -> list["Entry
 
 async def _facts(bus: "Bus") -> list["StreamFacts"]:
     """Those that hold letters."""
-    from cryptostream.bus import admin, history, letters
+    from cryptostream.bus import admin, history
+    from cryptostream.bus.operate import letters
 
     found = await admin.describe(bus, await history.streams(bus, f"{letters.PREFIX}*"))
     return [facts for facts in found if facts.length]
 
 
 async def _names(bus: "Bus") -> list[str]:
-    from cryptostream.bus import letters
+    from cryptostream.bus.operate import letters
 
     return [facts.name.removeprefix(letters.PREFIX) for facts in await _facts(bus)]
 
@@ -178,7 +179,7 @@ def _checked(entry_id: str) -> str:
 
 
 def _group(found: Sequence["Entry"]) -> str:
-    from cryptostream.bus import letters
+    from cryptostream.bus.operate import letters
 
     return found[0].stream.removeprefix(letters.PREFIX)
 

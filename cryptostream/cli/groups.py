@@ -115,7 +115,7 @@ async def reset(
     """Move a group to another place in its streams, or drop its saved state. What is pending stays pending."""
     from cryptostream import wiring
     from cryptostream.bus import operate
-    from cryptostream.bus.forget import forget
+    from cryptostream.bus.effects.forget import forget
     from cryptostream.cli import targets
 
     check_can_ask(yes=yes)

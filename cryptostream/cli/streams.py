@@ -19,7 +19,7 @@ from cryptostream.model.times import moment
 if TYPE_CHECKING:
     from cryptostream.bus.admin import StreamFacts
     from cryptostream.bus.operate import GroupOn
-    from cryptostream.bus.trimming import Cut, Ends
+    from cryptostream.bus.operate.trimming import Cut, Ends
 
 family = typer.Typer(
     name="streams",
@@ -61,7 +61,8 @@ async def ls(call: Call, streams: Some = None, output: Form = Output.AUTO) -> No
 async def info(call: Call, streams: These, output: Form = Output.AUTO) -> None:
     """Show all there is to know of streams: ends, what was trimmed, memory, fields, groups."""
     from cryptostream import wiring
-    from cryptostream.bus import admin, operate, trimming
+    from cryptostream.bus import admin, operate
+    from cryptostream.bus.operate import trimming
     from cryptostream.cli import reading, targets
 
     rows = []
@@ -93,7 +94,7 @@ async def trim(
 ) -> None:
     """Delete the oldest entries of streams, for good. Refused while a group has yet to read or acknowledge them."""
     from cryptostream import wiring
-    from cryptostream.bus import trimming
+    from cryptostream.bus.operate import trimming
     from cryptostream.cli import targets
 
     check_can_ask(yes=yes or dry_run)

@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from cryptostream.bus.connect import Bus, connect
-from cryptostream.bus.consume import GroupSettings
-from cryptostream.bus.member import member
-from cryptostream.bus.ownership import EVERYTHING, Shard
+from cryptostream.bus.group.member import member
+from cryptostream.bus.group.ownership import EVERYTHING, Shard
+from cryptostream.bus.group.source import GroupSettings
 from cryptostream.client import looking
 from cryptostream.client.hand import OnGap, Watch, tell
 from cryptostream.client.handlers import Handlers, Keyed

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from cryptostream.bus.groupread import Slice
+from cryptostream.bus.group.read import Slice
 from cryptostream.errors import DataQuality
 from cryptostream.model import reading
 from cryptostream.model.events import Entry, Event, Gap

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
+from cryptostream.bus.effects.outputs import id_of
 from cryptostream.bus.keys import parse_id
-from cryptostream.bus.outputs import id_of
 from cryptostream.errors import UsageError
 from cryptostream.model.events import Entry, Event, Output
 from cryptostream.tape.globs import compiled

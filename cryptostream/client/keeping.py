@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from cryptostream import logs
-from cryptostream.bus.transact import Effects, Work
+from cryptostream.bus.effects.transact import Effects, Work
 from cryptostream.client.hand import Failed, Hand
 from cryptostream.client.handlers import Handlers, Memory
 from cryptostream.errors import Fenced

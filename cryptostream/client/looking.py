@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 from cryptostream.bus import history
 from cryptostream.bus.ask import asking
 from cryptostream.bus.connect import Bus
-from cryptostream.bus.groupread import is_gone
+from cryptostream.bus.group.read import is_gone
 from cryptostream.errors import NotFound
 from cryptostream.model import codec, times
 from cryptostream.model.events import Entry, Event

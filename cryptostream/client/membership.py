@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cryptostream import logs
-from cryptostream.bus import join
 from cryptostream.bus.connect import Bus
-from cryptostream.bus.consume import Group, GroupSettings
-from cryptostream.bus.lease import Leases
-from cryptostream.bus.ownership import Shard
-from cryptostream.bus.transact import Effects
+from cryptostream.bus.effects.transact import Effects
+from cryptostream.bus.group import join
+from cryptostream.bus.group.lease import Leases
+from cryptostream.bus.group.ownership import Shard
+from cryptostream.bus.group.source import Group, GroupSettings
 from cryptostream.client.hand import Failed, Hand, Watch
 from cryptostream.client.handlers import Handlers
 from cryptostream.client.keeping import Keeping

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator, model_validator
 
-from cryptostream.bus.ownership import Shard
+from cryptostream.bus.group.ownership import Shard
 from cryptostream.config.addresses import BusUrl, HttpUrl, SecretUrl, WsUrl
 from cryptostream.config.feeds import Discover, FeedConfig, check_venue, clashes
 from cryptostream.config.lists import Symbol, Symbols, listed, parse_wanted

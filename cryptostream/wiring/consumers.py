@@ -10,12 +10,12 @@ from typing import Any, cast
 from cryptostream import registry
 from cryptostream.bus import history
 from cryptostream.bus.connect import Bus
-from cryptostream.bus.consume import Group, GroupSettings
+from cryptostream.bus.group.lease import Leases
+from cryptostream.bus.group.member import member
+from cryptostream.bus.group.ownership import EVERYTHING, Shard
+from cryptostream.bus.group.seam import Seam
+from cryptostream.bus.group.source import Group, GroupSettings
 from cryptostream.bus.keys import of_pair
-from cryptostream.bus.lease import Leases
-from cryptostream.bus.member import member
-from cryptostream.bus.ownership import EVERYTHING, Shard
-from cryptostream.bus.seam import Seam
 from cryptostream.config import Config, ConsumerConfig
 from cryptostream.engine.clock import SystemClock
 from cryptostream.engine.pipeline import Pipeline

@@ -5,8 +5,8 @@ from contextlib import aclosing
 from typing import Any
 
 from cryptostream.bus.connect import Bus
-from cryptostream.bus.consume import Group, GroupSettings
-from cryptostream.bus.ownership import EVERYTHING
+from cryptostream.bus.group.ownership import EVERYTHING
+from cryptostream.bus.group.source import Group, GroupSettings
 from cryptostream.model.events import Entry
 from cryptostream.model.ports import Clock, Ownership
 

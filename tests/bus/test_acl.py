@@ -8,7 +8,7 @@ from redis.exceptions import NoPermissionError
 
 from cryptostream.bus.admin import write_counters
 from cryptostream.bus.connect import connect
-from cryptostream.bus.consume import Group
+from cryptostream.bus.group.source import Group
 from cryptostream.bus.keys import stream_key
 from cryptostream.bus.publish import Publisher
 from cryptostream.bus.resume import positions

@@ -9,7 +9,7 @@ import redis.exceptions as redis_errors
 
 from cryptostream.bus import admin, health, history
 from cryptostream.bus.connect import Bus, connect
-from cryptostream.bus.consume import Group
+from cryptostream.bus.group.source import Group
 from cryptostream.bus.publish import Publisher
 from cryptostream.bus.resp import command
 from cryptostream.bus.translate import translate

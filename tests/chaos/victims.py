@@ -13,7 +13,7 @@ from zlib import crc32
 
 from cryptostream import logs
 from cryptostream.bus.connect import connect
-from cryptostream.bus.consume import Group, GroupSettings
+from cryptostream.bus.group.source import Group, GroupSettings
 from cryptostream.client import Consumer
 from cryptostream.engine.clock import SystemClock
 from cryptostream.engine.pipeline import Pipeline

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cryptostream import Consumer, Entry, Gap, Trade
-from cryptostream.bus.ownership import Shard
+from cryptostream.bus.group.ownership import Shard
 from cryptostream.errors import UsageError
 from tests.client.conftest import T0_MS, Market
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cryptostream import Consumer, Output, Trade
-from cryptostream.bus.transact import Effects
+from cryptostream.bus.effects.transact import Effects
 from cryptostream.errors import BusUnavailable, Fenced, StateRefused, UsageError
 from tests.client.conftest import T0_MS, Market
 
@@ -70,7 +70,7 @@ async def test_what_was_read_and_not_committed_is_made_once(
 ) -> None:
     await market.trades("BTCUSDT", 1, 2)
     reading = consumer()
-    monkeypatch.setattr("cryptostream.bus.transact.Effects.commit", _dies)
+    monkeypatch.setattr("cryptostream.bus.effects.transact.Effects.commit", _dies)
     with pytest.raises(KeyboardInterrupt):
         await run(reading, Sums, last=2)
     monkeypatch.undo()

@@ -1,0 +1,1 @@
+"""What a consumer makes of an entry, written once: outputs, state and acknowledgement in one transaction."""

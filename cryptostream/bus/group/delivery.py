@@ -1,0 +1,131 @@
+"""From what a read brought to what is handed over: losses in their place, nothing twice, and what is acknowledged."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from cryptostream import logs
+from cryptostream.bus.connect import Bus
+from cryptostream.bus.group import trimmed
+from cryptostream.bus.group.join import acknowledge
+from cryptostream.bus.group.place import Place
+from cryptostream.bus.group.read import Answer, Row, Slice
+from cryptostream.bus.group.trimmed import Facts
+from cryptostream.engine.stats import GroupStats
+
+_log = logs.get("bus")
+
+
+class Delivery:
+    """Makes slices of answers, counts them, and keeps what is to be acknowledged until somebody sends it."""
+
+    def __init__(self, bus: Bus, group: str, stats: GroupStats) -> None:
+        self.survived: dict[str, list[str]] = {}
+        """Suspects of each stream that were handed over last."""
+        self._bus = bus
+        self._group = group
+        self._stats = stats
+        self._acks: dict[str, list[str]] = {}
+        self._told = False
+
+    def acknowledge(self, stream: str, ids: Sequence[str]) -> None:
+        """Have entries acknowledged with what is sent next."""
+        if ids:
+            self._acks.setdefault(stream, []).extend(ids)
+
+    @property
+    def unsent(self) -> int:
+        """How many entries wait to be acknowledged."""
+        return sum(map(len, self._acks.values()))
+
+    def take_acks(self) -> dict[str, list[str]]:
+        """What is to be sent now; `keep` it where nobody knows whether it arrived."""
+        acks, self._acks = self._acks, {}
+        return acks
+
+    def keep(self, acks: Mapping[str, Sequence[str]]) -> None:
+        """Send these again: once more does no harm."""
+        for stream, ids in acks.items():
+            self._acks[stream] = [*ids, *self._acks.get(stream, ())]
+
+    async def flush(self) -> None:
+        """Acknowledge now. Raises BusUnavailable, BusRefused."""
+        acks = self.take_acks()
+        try:
+            self._stats.acked += await acknowledge(self._bus, self._group, acks)
+        except BaseException:
+            self.keep(acks)
+            raise
+
+    async def slices(
+        self, places: Mapping[str, Place], answer: Answer, old: Collection[str], count: int
+    ) -> list[Slice]:
+        """What is to be handed over of an answer; `old` are the streams that were asked for what was pending."""
+        made: list[Slice] = []
+        found = dict(answer.rows)
+        for stream in old:
+            made += self._pending(places[stream], found.pop(stream, []))
+        for stream, facts in answer.facts.items():
+            made += await self._looked_at(places[stream], facts, found.pop(stream, []), count)
+        for stream, rows in found.items():
+            made += self._new(places[stream], rows, count)
+        return made
+
+    def tell_uncountable(self, stream: str) -> None:
+        """Say, once, that this server does not count what a stream has seen."""
+        if not self._told:
+            self._told = True
+            _log.warning("group.uncountable", group=self._group, stream=stream, why="Redis 7 counts what is trimmed")
+
+    def _pending(self, place: Place, rows: list[Row]) -> list[Slice]:
+        slices, done, lost = place.take_old(rows)
+        self.acknowledge(place.stream, done)
+        if lost:
+            self._tell_lost(place.stream, lost)
+        ids = [row[0] for one in slices for row in one.rows]
+        suspects = [entry_id for entry_id in ids if entry_id in place.suspects]
+        if suspects:
+            place.suspects.difference_update(suspects)
+            self.survived.setdefault(place.stream, []).extend(suspects)
+        self._stats.read += len(ids)
+        self._stats.redelivered += len(ids)
+        return slices
+
+    def _new(self, place: Place, rows: list[Row], count: int) -> list[Slice]:
+        rows, done = place.take_new(rows, count)
+        self.acknowledge(place.stream, done)
+        self._stats.read += len(rows)
+        return [Slice(place.stream, rows)] if rows else []
+
+    async def _looked_at(self, place: Place, facts: Facts | None, rows: list[Row], count: int) -> list[Slice]:
+        """New rows of a stream that was looked at right before they were read."""
+        seen, newest = place.seen, place.newest
+        slices = self._new(place, rows, count)
+        place.seen = place.newest
+        if facts is None:
+            self.tell_uncountable(place.stream)
+            return slices
+        place.added = facts.added
+        was_counted, is_drained = place.is_counted, facts.is_caught_up or len(rows) < count
+        place.is_counted = was_counted or is_drained
+        lost = trimmed.lost(facts) if was_counted or not facts.is_caught_up else 0
+        await self._repair(place.stream, facts, rows, lost, is_drained=is_drained and not was_counted)
+        if not lost:
+            return slices
+        left, right = newest, slices[0].rows[0] if slices else None
+        if facts.is_caught_up:  # it slipped away between two looks, while nobody noticed
+            left, right = seen, newest
+        lost = min(lost, trimmed.between(left, right, delivered=facts.delivered) or lost)
+        self._tell_lost(place.stream, lost)
+        gap = trimmed.gap(place.stream, lost, before=left, after=right, delivered=facts.delivered)
+        return [Slice(place.stream, slices[0].rows if slices else [], gap)]
+
+    async def _repair(self, stream: str, facts: Facts, rows: Sequence[Row], lost: int, *, is_drained: bool) -> None:
+        """Have the server count what was lost as read; of a group that `is_drained` it is known what it has read."""
+        told = (facts.read or 0) + len(rows)
+        right = facts.added if is_drained else told + lost
+        if right != told:
+            delivered = rows[-1][0] if rows else facts.delivered
+            await trimmed.repair(self._bus, self._group, stream, delivered, right, told=told)
+
+    def _tell_lost(self, stream: str, lost: int) -> None:
+        self._stats.lost += lost
+        _log.warning("group.lost", group=self._group, stream=stream, entries=lost, cause=trimmed.CAUSE)

@@ -1,0 +1,52 @@
+"""What the next read of a group asks for: what is pending of some streams, what is new of the others. Pure."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from cryptostream.bus.group.place import Place
+from cryptostream.bus.group.read import BLOCK_S, NEW, Read
+
+_AT_ONCE = 20_000
+"""The most entries that one read takes of all streams together; at least one of each."""
+
+
+class Plan(NamedTuple):
+    """Reads that go out together.
+
+    `watched` are streams to be looked at first, `pending` those that are asked for what was given to us before. `most`
+    is how many entries of a stream fill a read. `rest_s`: how long until a stream that rests can be read, if any does.
+    """
+
+    reads: Sequence[Read]
+    watched: Sequence[str]
+    pending: Sequence[str]
+    most: int
+    rest_s: float
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether there is nothing to do but to wait for something new."""
+        return not self.watched and not self.pending
+
+
+def plan(places: Iterable[Place], count: int, now_s: float) -> Plan:
+    """The next read of these streams, at most `count` entries of each."""
+    ready: list[Place] = []
+    rest_s = BLOCK_S
+    for place in places:
+        if place.is_gone:
+            continue
+        if place.rests_until_s <= now_s:
+            ready.append(place)
+        else:
+            rest_s = min(rest_s, place.rests_until_s - now_s)
+    count = max(1, min(count, _AT_ONCE // max(1, len(ready))))
+    alone = {place.stream: place.at for place in ready if place.is_alone}
+    others = {place.stream: place.at for place in ready if not place.is_alone}
+    return Plan(
+        [Read(each, size) for each, size in ((alone, 1), (others, count)) if each],
+        [place.stream for place in ready if place.is_doubtful and place.at == NEW],
+        [place.stream for place in ready if place.at != NEW],
+        count,
+        rest_s,
+    )
