@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from cryptostream.cli import ingesters, render
+from cryptostream.cli import ages, ingesters, render
 from cryptostream.cli.command import Call, command
 from cryptostream.cli.render import Output
 from cryptostream.cli.sizes import size
 from cryptostream.errors import BusUnavailable, UsageError
-from cryptostream.model import times
 from cryptostream.model.duration import seconds
 
 if TYPE_CHECKING:
@@ -128,23 +127,12 @@ def _row(facts: "StreamFacts", look: Look) -> dict[str, Any]:
     return {
         "stream": facts.name,
         "length": facts.length,
-        "first": _time(facts.first_ms),
-        "last": _time(facts.last_ms),
+        "first": ages.stamp(facts.first_ms),
+        "last": ages.stamp(facts.last_ms),
         "rate_per_s": None if rate is None else round(rate, 3),
         "memory_bytes": facts.memory_bytes,
         "groups": [msgspec.to_builtins(group) for group in facts.groups],
     }
-
-
-def _time(ms: int | None) -> str | None:
-    """Milliseconds since the epoch as JSON says it.
-
-    >>> _time(1731605400123), _time(None)
-    ('2024-11-14T17:30:00.123Z', None)
-    """
-    from cryptostream.model.codec import iso
-
-    return None if ms is None or ms > times.LATEST_MS else f"{iso(ms * 1000)[:23]}Z"
 
 
 async def _print(seen: AsyncGenerator[Look, None], kind: Output, *, each: bool) -> None:
@@ -191,7 +179,7 @@ def _stream(facts: "StreamFacts", look: Look) -> dict[str, Any]:
         "stream": facts.name,
         "length": facts.length,
         "first (UTC)": (row["first"] or "")[:16].replace("T", " "),
-        "last": _ago(facts.last_ms, look.now_ms),
+        "last": ages.ago(facts.last_ms, look.now_ms),
         "rate/s": "unknown" if row["rate_per_s"] is None else round(row["rate_per_s"], 1),
         "memory": size(facts.memory_bytes),
     }
@@ -200,21 +188,6 @@ def _stream(facts: "StreamFacts", look: Look) -> dict[str, Any]:
 def _group(stream: str, group: "GroupFacts") -> dict[str, Any]:
     lag = "unknown" if group.lag is None else group.lag
     return {"stream": stream, "group": group.name, "consumers": group.consumers, "lag": lag, "pending": group.pending}
-
-
-def _ago(ms: int | None, now_ms: int) -> str:
-    """How long ago that was; an exchange's clock may be ahead of ours.
-
-    >>> [_ago(ms, 90_061_000) for ms in (90_061_500, 90_058_000, 86_461_000, 3_661_000, 0, None)]
-    ['now', '3s ago', '1h ago', '1d ago', '1d ago', '']
-    """
-    if ms is None:
-        return ""
-    ago_s = (now_ms - ms) // 1000
-    for unit, length_s in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
-        if ago_s >= length_s:
-            return f"{ago_s // length_s}{unit} ago"
-    return "now"
 
 
 def _summary(look: Look) -> list[str]:

@@ -23,6 +23,7 @@ from cryptostream.client.looking import StreamInfo, When
 from cryptostream.client.membership import Membership, Terms
 from cryptostream.client.running import Running
 from cryptostream.engine.clock import SystemClock
+from cryptostream.engine.machine import data_home
 from cryptostream.engine.stats import GroupStats
 from cryptostream.errors import UsageError
 from cryptostream.model import times
@@ -92,7 +93,7 @@ class Consumer:
         self._deadline_s = deadline_s
         self._on_gap = on_gap
         self._connect_timeout_s = connect_timeout_s
-        self._data_dir = Path(data_dir) if data_dir else _data_home()
+        self._data_dir = Path(data_dir) if data_dir else _data_dir()
         self._handlers = Handlers()
         self._watch = Watch(self._clock, deadline_s)
         self._opened = AsyncExitStack()
@@ -315,9 +316,7 @@ def _ownership(shard: str | None, wanted: Literal["lease"] | Ownership | None) -
     return Shard.parse(shard) if shard is not None else wanted or EVERYTHING
 
 
-def _data_home() -> Path:
-    """Where `cryptostream` keeps its data unless told: CRYPTOSTREAM_DATA_DIR, else XDG's data home."""
-    if told := os.environ.get("CRYPTOSTREAM_DATA_DIR"):
-        return Path(told).expanduser()
-    base = Path(os.environ.get("XDG_DATA_HOME") or "")
-    return (base if base.is_absolute() else Path.home() / ".local/share") / "cryptostream"
+def _data_dir() -> Path:
+    """Where `cryptostream` keeps its data unless told."""
+    told = os.environ.get("CRYPTOSTREAM_DATA_DIR")
+    return (Path(told) if told else data_home(os.environ)).expanduser()

@@ -9,7 +9,7 @@ from cryptostream.bus.effects.outputs import id_of
 from cryptostream.bus.keys import parse_id
 from cryptostream.errors import UsageError
 from cryptostream.model.events import Entry, Event, Output
-from cryptostream.tape.globs import compiled
+from cryptostream.model.globs import compiled
 
 Keyed = Callable[[Event | Entry], Iterable[Output] | None]
 """One instance of a class that remembers, for one stream: an event in, entries to write out."""

@@ -14,9 +14,10 @@ from cryptostream.config import tree
 from cryptostream.config.feeds import Discover
 from cryptostream.config.files import read
 from cryptostream.config.problems import problems as located
-from cryptostream.config.schema import Config, data_home
+from cryptostream.config.schema import Config
 from cryptostream.config.settings import is_secret
 from cryptostream.config.tree import DEFAULT, FLAG, SET, Node, Origin, Problem
+from cryptostream.engine.machine import data_home
 from cryptostream.errors import ConfigError
 
 FOUND_BY_ITSELF = Path("cryptostream.yaml")

@@ -16,6 +16,7 @@ from cryptostream.config.quantities import Duration, Flag, Size, Whole, between,
 from cryptostream.config.section import Section, several
 from cryptostream.config.sinks import Sink
 from cryptostream.config.words import got, told, wrong
+from cryptostream.engine.machine import data_home
 from cryptostream.model.duration import spelled
 from cryptostream.model.instrument import Channel, check_symbol
 from cryptostream.model.times import place
@@ -322,9 +323,3 @@ class Config(Section):
     def _keys_differ(cls, feeds: list[FeedConfig]) -> list[FeedConfig]:
         several(clashes(feeds))
         return feeds
-
-
-def data_home(env: Mapping[str, str]) -> Path:
-    """The folder for what has to be there the next time, where nobody names one: XDG's, with our name."""
-    base = Path(env.get("XDG_DATA_HOME") or "")
-    return (base if base.is_absolute() else Path("~/.local/share")) / "cryptostream"

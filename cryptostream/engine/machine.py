@@ -18,6 +18,12 @@ _LITTLE_ROOM = _GIB
 _NO_ROOM = 100 << 20
 
 
+def data_home(env: Mapping[str, str]) -> Path:
+    """The folder for what has to be there the next time, where nobody names one: XDG's, with our name."""
+    base = Path(env.get("XDG_DATA_HOME") or "")
+    return (base if base.is_absolute() else Path("~/.local/share")) / "cryptostream"
+
+
 class MachineFacts(msgspec.Struct, frozen=True):
     """`packages` are the optional ones with their versions, `unwritable` is why the data folder cannot be written."""
 

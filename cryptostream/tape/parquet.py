@@ -9,10 +9,10 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from cryptostream.errors import DataQuality
 from cryptostream.model.events import Entry
+from cryptostream.model.globs import compiled
 from cryptostream.model.ports import Archive
 from cryptostream.tape import parts as files
 from cryptostream.tape import schema
-from cryptostream.tape.globs import compiled
 from cryptostream.tape.stretch import Part, Stretch, live, order, reading, stretches
 
 MAGIC = b"PAR1"

@@ -74,16 +74,20 @@ ROWS: dict[int, Row] = {
             "tests/e2e/test_bad_input.py::test_a_key_of_another_type",
         ),
     ),
-    22: Row("disk full, quota, EIO", "the recorder stops taking, entries stay pending", later="with the recorder"),
+    22: Row(
+        "disk full, quota, EIO", "the recorder waits, nothing is torn, it goes on by itself"
+    ),
     23: Row("SIGTERM", "drained, exit 0 within 10 s, nothing lost or twice"),
-    24: Row("SIGKILL in the middle of a write", "restarted, redelivered", later="with the recorder"),
-    25: Row("order of writes at a power loss", "fsync before rename before ack", later="with the recorder"),
-    26: Row("consumer dies with pending entries", "claimed by another one", later="with consumer groups"),
-    27: Row("zombie consumer wakes", "its writes are refused", later="with consumer groups"),
-    28: Row("poison message", "set aside after five deliveries", later="with consumer groups"),
-    29: Row("handler hangs or eats CPU", "deadline, and health says which", later="with consumer groups"),
+    24: Row(
+        "SIGKILL in the middle of a write", "redelivered: each entry in files once, each signal once"
+    ),
+    25: Row("order of writes at a power loss", "fsync before rename before the folder's fsync before ack"),
+    26: Row("consumer dies with pending entries", "claimed by another one; an owner's streams move, in order"),
+    27: Row("zombie consumer wakes", "its writes are refused, 0 effects"),
+    28: Row("poison message", "set aside after five deliveries, once; the group goes on; `dlq retry` works"),
+    29: Row("handler hangs or eats CPU", "health says which within 10 s"),
     30: Row("two ingesters, one killed", "nothing lost, nothing twice, no pause"),
-    31: Row("slow group, trim passes it", "an event, not silence", later="with consumer groups"),
+    31: Row("slow group, trim passes it", "the count that is told is the true loss, in its place"),
     32: Row(
         "CoinGecko down, slow, 429, junk, huge",
         "the last good list, then the fallback pairs; never an empty list",

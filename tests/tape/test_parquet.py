@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from cryptostream.errors import DataQuality
 from cryptostream.model.events import Entry
+from cryptostream.model.globs import compiled
 from cryptostream.tape import stretch
-from cryptostream.tape.globs import compiled
 from cryptostream.tape.parquet import Recording
 from tests.tape.recordings import damage, record, trade, trades
 
