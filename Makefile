@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos soak lint format bench clean
+.PHONY: help demo test chaos soak kills lint format bench clean
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -19,6 +19,9 @@ chaos: .venv/ready  ## Every row of the fault matrix, the long ones too, then a 
 
 soak: .venv/ready  ## Five minutes of random faults, then: is every trade there, once? SOAK="--for 1h"
 	@$(BIN)/python -m tests.chaos soak $(SOAK)
+
+kills: .venv/ready  ## A recorder and a signalling consumer killed 200 times: is every entry and every signal there, once?
+	@$(BIN)/python -m tests.chaos kills $(KILLS)
 
 lint: .venv/ready  ## Style, types and floors
 	$(BIN)/ruff check .
