@@ -80,6 +80,8 @@ async def run(
         pipelines = [one.pipeline for one in running]
         runtime = Runtime(pipelines, clock=SystemClock(), companions=companions, duration_s=duration_s)
         code = await runtime.run()
+    if render.err().is_terminal and not _prints(config, running):
+        render.note(str(line(None, [one.facts() for one in running])))
     if fail_on_gap:
         _check_loss(running)
     return code
@@ -106,11 +108,10 @@ def _check_loss(running: "Sequence[Consuming]") -> None:
 
 def _progress(config: "Config", running: "Sequence[Consuming]") -> "Companion":
     """The live line on a terminal, unless entries are printed there: a companion."""
-    prints = any("console" in sink for one in running for sink in config.consumers[one.pipeline.name].write)
 
     async def repaint() -> None:
         console, clock, before = render.err(), SystemClock(), 0
-        if not console.is_terminal or prints:
+        if not console.is_terminal or _prints(config, running):
             return
         with Live(console=console, auto_refresh=False, transient=True) as live:
             while True:
@@ -123,8 +124,13 @@ def _progress(config: "Config", running: "Sequence[Consuming]") -> "Companion":
     return repaint
 
 
-def line(rate: float, facts: Sequence[ConsumerFacts]) -> Text:
-    """One line on all consumers together, yellow while something keeps one from its work.
+def _prints(config: "Config", running: "Sequence[Consuming]") -> bool:
+    """Whether entries are printed, so that nothing else should be."""
+    return any("console" in sink for one in running for sink in config.consumers[one.pipeline.name].write)
+
+
+def line(rate: float | None, facts: Sequence[ConsumerFacts]) -> Text:
+    """One line on all consumers together, yellow while something keeps one from its work; without a rate at the end.
 
     >>> from cryptostream.engine.stats import GroupStats
     >>> str(line(1234.5, [ConsumerFacts(name="recorder", group=GroupStats(read=5000, streams=2, lost=7), held=40)]))
@@ -133,7 +139,7 @@ def line(rate: float, facts: Sequence[ConsumerFacts]) -> Text:
     groups = [one.group for one in facts]
     streams = sum(group.streams for group in groups)
     parts = [
-        f"{rate:,.0f}/s",
+        *([] if rate is None else [f"{rate:,.0f}/s"]),
         f"{sum(group.read for group in groups):,} read",
         f"{streams:,} stream{'s' * (streams != 1)}",
     ]
