@@ -177,7 +177,7 @@ def test_the_consumers_of_the_configuration_run_by_name(run: Run, server: redis.
         (["trades"], 2, "names no consumers"),
         (["trades", "-g", "g", "--sink", "parquett"], 78, 'did you mean "parquet"?'),
         (["trades", "-g", "g", "--out", "x"], 2, "console does not"),
-        (["trades", "-g", "g", "--sink", "jsonl"], 78, "path"),
+        (["trades", "-g", "g", "--sink", "jsonl"], 78, "missing a required argument: 'path'"),
         (["trades", "-g", "g", "--from", "yesterday"], 78, "not a time"),
         (["trades", "-g", "g", "--shard", "5/4"], 78, "5/4"),
         (["trades", "-g", "g", "--shard", "1/2", "--ownership", "lease"], 78, "both say"),
