@@ -267,7 +267,16 @@ class Rig:
         heard = {pair: self.exchange.sent(pair)[-1] + 1 for pair in self.exchange.pairs}
         await self.holds(heard, within_s)
         self.exchange.halt()
-        await self.holds({pair: self.exchange.sent(pair)[-1] for pair in self.exchange.pairs}, within_s)
+        await self.holds({pair: self.last(pair) for pair in self.exchange.pairs}, within_s)
+
+    def last(self, pair: str) -> int:
+        """The newest id that was traded: behind a hole at the very end nothing comes that would show it."""
+        trade_of, trade_id = truth_of(self.exchange, pair), self.exchange.sent(pair)[-1]
+        while True:
+            with suppress(LookupError):
+                trade_of(trade_id)
+                return trade_id
+            trade_id -= 1
 
     def _heard(self) -> bool:
         counts = self.exchange.stats()
@@ -276,8 +285,7 @@ class Rig:
     async def history(self, pair: str) -> History:
         """What a pair's stream holds against what was traded, from when it first flowed to now."""
         stored = await self.stored(f"trades:{pair}")
-        last = self.exchange.sent(pair)[-1]
-        return check_history(truth_of(self.exchange, pair), stored, first=self.first.get(pair), last=last)
+        return check_history(truth_of(self.exchange, pair), stored, first=self.first.get(pair), last=self.last(pair))
 
     async def judged(self, *, gaps: bool = False, within_s: float = 30.0) -> list[History]:
         """End the market and judge every stream. Raises AssertionError unless all are clean."""

@@ -32,6 +32,10 @@ class Place:
     """How many entries the stream had seen then; fewer later on mean that it was begun anew."""
     is_doubtful: bool = True
     """Entries may have been trimmed before they were read, so the next read has to look."""
+    is_full: bool = True
+    """There may be more of it than fits into a read, so that it is read in turns with others."""
+    turn: int = 0
+    """When it had its turn: those with less have waited longer."""
     is_counted: bool = False
     """Whether the server's count of what the group read is known to be right: see `trimmed.py`."""
     is_again: bool = False
@@ -60,7 +64,7 @@ class Place:
     def is_through(self, until: str | None) -> bool:
         """Whether all up to an id, or all there is, was handed over, and nothing is to be handed over again."""
         reached = until is not None and parse_id(self.handed) >= parse_id(until)
-        return self.is_gone or (self.at == NEW and (self.is_dry or reached))
+        return self.is_gone or (self.at == NEW and (reached or (self.is_dry and not self.is_full)))
 
     def is_to_come(self, entry_id: str) -> bool:
         """Whether a pending entry was not handed over yet."""
@@ -102,7 +106,7 @@ class Place:
 
     def take_new(self, rows: list[Row], count: int) -> tuple[list[Row], list[str]]:
         """What of new rows is to be handed over, and the ids of those that had been acknowledged before."""
-        self.is_doubtful = len(rows) >= count
+        self.is_doubtful = self.is_full = len(rows) >= count
         done: list[str] = []
         if self.is_again and rows:
             rows = [row for row in rows if self._is_wanted(row[0], done)]

@@ -1,13 +1,20 @@
-"""What the next read of a group asks for: what is pending of some streams, what is new of the others. Pure."""
+"""What the next read of a group asks for: what is pending of some streams, what is new of the others."""
 
 from collections.abc import Iterable, Sequence
+from heapq import nsmallest
+from operator import attrgetter
 from typing import NamedTuple
 
 from cryptostream.bus.group.place import Place
 from cryptostream.bus.group.read import BLOCK_S, NEW, Read
 
-_AT_ONCE = 20_000
-"""The most entries that one read takes of all streams together; at least one of each."""
+_AT_ONCE = 500
+"""Of streams that fill their reads, as many are read in one go as give this many entries, and the others by turns.
+
+A reply of 5,000 entries is some 6 MB of small objects: more than a core's cache holds, and then they cost thrice.
+"""
+_MOST = 20_000
+"""The most entries that one read takes of those others together; at least one of each."""
 
 
 class Plan(NamedTuple):
@@ -32,15 +39,19 @@ class Plan(NamedTuple):
 def plan(places: Iterable[Place], count: int, now_s: float) -> Plan:
     """The next read of these streams, at most `count` entries of each."""
     ready: list[Place] = []
+    full: list[Place] = []
     rest_s = BLOCK_S
     for place in places:
         if place.is_gone:
             continue
-        if place.rests_until_s <= now_s:
-            ready.append(place)
-        else:
+        if place.rests_until_s > now_s:
             rest_s = min(rest_s, place.rests_until_s - now_s)
-    count = max(1, min(count, _AT_ONCE // max(1, len(ready))))
+        elif place.is_full:
+            full.append(place)
+        else:
+            ready.append(place)
+    count = max(1, min(count, _MOST // max(1, len(ready))))
+    ready += _whose_turn(full, max(1, _AT_ONCE // count))
     alone = {place.stream: place.at for place in ready if place.is_alone}
     others = {place.stream: place.at for place in ready if not place.is_alone}
     return Plan(
@@ -50,3 +61,12 @@ def plan(places: Iterable[Place], count: int, now_s: float) -> Plan:
         count,
         rest_s,
     )
+
+
+def _whose_turn(full: Sequence[Place], most: int) -> Sequence[Place]:
+    """Those that have waited longest; whoever has had its turn waits for all others."""
+    chosen = nsmallest(most, full, key=attrgetter("turn"))
+    last = max((place.turn for place in full), default=0)
+    for place in chosen:
+        place.turn = last + 1
+    return chosen
