@@ -68,6 +68,7 @@ async def run(
 
     config = loaded.config
     asked = None if loaded.origin("consume.health_port") == "default" else True
+    await _tell_missing(config, names, bus)
     async with AsyncExitStack() as opened:
         running = await opened.enter_async_context(wiring.consumers(config, names, bus, until))
         stall = await opened.enter_async_context(Stall())
@@ -85,6 +86,17 @@ async def run(
     if fail_on_gap:
         _check_loss(running)
     return code
+
+
+async def _tell_missing(config: "Config", names: Sequence[str], bus: "Bus") -> None:
+    """Say where there is nothing to read yet: a name may be mistyped."""
+    from cryptostream import wiring
+    from cryptostream.bus import history
+
+    for name in names:
+        told = config.consumers[name]
+        if not any([await history.streams(bus, pattern) for pattern in wiring.patterns(told)]):
+            render.note(f"{name}: there is no stream {', '.join(told.read)} yet; waiting for it")
 
 
 def _until_lost(running: "Sequence[Consuming]", drain: Callable[[], None]) -> "Companion":

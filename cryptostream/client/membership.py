@@ -178,6 +178,8 @@ class Membership:
                 continue
             try:
                 self.group.stats.acked += await join.acknowledge(self._bus, self._terms.group, acks)
-            except BusUnavailable:
+            except BaseException as trouble:
                 for stream, ids in acks.items():
                     self.group.acknowledge(stream, ids)
+                if not isinstance(trouble, BusUnavailable):
+                    raise

@@ -61,7 +61,8 @@ class Running:
                 self._group.acknowledge(hand.stream, hand.settle())
         self._watch.hand = None
         if self._keeping is not None and kept and not await self._keep(self._keeping, kept, failed):
-            return
+            for stream in {hand.stream for hand in kept}:
+                failed.pop(stream, None)
         for each in failed.values():
             await self._member.reject(each)
 

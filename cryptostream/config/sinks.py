@@ -1,13 +1,15 @@
 """Where a consumer writes: a sink's name, or a name with what it is given."""
 
+import inspect
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, SerializationInfo, WithJsonSchema
 
 from cryptostream.config.addresses import masked_url
-from cryptostream.config.words import got, unknown, wrong
-from cryptostream.registry import names
+from cryptostream.config.words import got, told, unknown, wrong
+from cryptostream.registry import load, names
 
 _SECRET_NAME = re.compile(r"key|token|secret|password|passphrase|signature|credential", re.IGNORECASE)
 
@@ -46,7 +48,24 @@ def _sink(value: Any) -> dict[str, Params]:
         raise wrong(unknown("sink", name, known))
     if given is not None and not isinstance(given, dict):
         raise wrong(f'the settings of sink "{name}" should be a mapping, got {got(given)}')
+    _check(name, given or {})
     return {name: Params(given or {})}
+
+
+def _check(name: str, given: Mapping[str, Any]) -> None:
+    """Whether a sink has these settings and takes their values; to make one opens nothing."""
+    kind = load("sinks", name)
+    signature = inspect.signature(kind)
+    known = [setting for setting in signature.parameters if setting != "clock"]
+    if not any(one.kind is one.VAR_KEYWORD for one in signature.parameters.values()):
+        for setting in given:
+            if setting not in known:
+                raise wrong(unknown(f"setting of sink {name}:", str(setting), known))
+    try:
+        signature.bind(**given)
+        told(lambda _: kind(**given), name)
+    except TypeError as error:
+        raise wrong(f"the sink {name} cannot be made: {error}") from error
 
 
 def sinks() -> tuple[str, ...]:

@@ -1,14 +1,15 @@
 """The loop every command is made of: read a batch, transform it, write it to every sink, commit."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
 from itertools import accumulate, chain
 from typing import Any
 
 from cryptostream import logs
 from cryptostream.engine.clock import SystemClock
 from cryptostream.engine.handling import Handled, handle
+from cryptostream.engine.patience import NotWaitedFor, Patience
 from cryptostream.engine.stats import ConsumerFacts, GroupStats
 from cryptostream.engine.uncommitted import Uncommitted
 from cryptostream.model.events import Entry
@@ -29,6 +30,9 @@ class Pipeline:
     `max_held` is how many entries of one stream may wait for the sinks until these have to flush it; 0 is as many as
     there is room for. `until_idle_s` ends it once nothing has come for so long; its source has to give empty batches
     meanwhile, which reach the sinks. A sink that takes `slow_after_s` over one batch is told in `troubles`.
+
+    Stopped, it waits for a sink that works for as long as that takes, and for one that tells a `trouble` only a
+    moment, if the source is Rejecting: what is not safe then is not committed, and so comes again.
     """
 
     def __init__(
@@ -61,7 +65,9 @@ class Pipeline:
         self._slow_after_s = slow_after_s
         self._clock = clock or SystemClock()
         self._uncommitted = Uncommitted()
+        self._unwritten = 0
         self._busy: tuple[object, float] | None = None
+        self._patience = Patience(self._clock, lambda: self._busy is not None and bool(_trouble(self._busy[0])))
         self._opening: asyncio.Task[Any] | None = None
         self._stopped = False
 
@@ -73,7 +79,7 @@ class Pipeline:
     @property
     def troubles(self) -> list[str]:
         """What keeps the sinks from their work now, each by name; empty while all is well. Any thread may ask."""
-        told = [(_name(sink), getattr(sink, "trouble", "") or self._slowness(sink)) for sink in self._sinks]
+        told = [(_name(sink), _trouble(sink) or self._slowness(sink)) for sink in self._sinks]
         return [f"{name}: {why}" for name, why in told if why]
 
     @property
@@ -98,18 +104,21 @@ class Pipeline:
             if not await self._open(opened):
                 return
             self.started = True
-            moved_s = self._clock.monotonic()
-            async for batch in self._source.batches():
-                await self._move(batch)
-                moved_s = self._clock.monotonic() if batch.events else moved_s
-                if self.events == self._limit or self._is_idle(moved_s):
-                    break
-            await self._flush(None)
+            if self._rejecting is not None:
+                await opened.enter_async_context(self._patience)
+            batches = self._source.batches()
+            opened.push_async_callback(_close, batches)  # left to the loop, it would end beside its source
+            with suppress(NotWaitedFor):
+                await self._move_all(batches)
+            with suppress(NotWaitedFor):
+                await self._flush(None)
             await self._commit_what_is_safe()
+            self._tell_pending()
 
     def stop(self) -> None:
         """Read nothing new; what was read is still written and committed. What is being opened is not waited for."""
         self._stopped = True
+        self._patience.end()
         self._source.stop()
         if self._opening is not None:
             self._opening.cancel()
@@ -129,6 +138,14 @@ class Pipeline:
             self._opening = None
         return True
 
+    async def _move_all(self, batches: AsyncIterator[Batch[Any]]) -> None:
+        moved_s = self._clock.monotonic()
+        async for batch in batches:
+            await self._move(batch)
+            moved_s = self._clock.monotonic() if batch.events else moved_s
+            if self.events == self._limit or self._is_idle(moved_s):
+                break
+
     def _is_idle(self, since_s: float) -> bool:
         return self._until_idle_s is not None and self._clock.monotonic() - since_s >= self._until_idle_s
 
@@ -145,7 +162,9 @@ class Pipeline:
     async def _move_entries(self, batch: Batch[Entry]) -> None:
         """Commit what no sink holds, which may be more or less than the batch; give back what failed."""
         made, done, failed = self._handled(self._uncommitted.fresh(batch.events))
+        self._unwritten = len(done)
         await self._write(made)
+        self._unwritten = 0
         if self._gathering:
             self._uncommitted.add(done)
             leaving = self._source.leaving if isinstance(self._source, Leaving) else ()
@@ -169,7 +188,7 @@ class Pipeline:
         if self._limit is not None:
             events = self._up_to(self._limit, events)
         for sink in self._sinks:
-            with self._busy_with(sink):
+            with self._busy_with(sink), self._patience.waiting():
                 await sink.write(events)
         self.events += len(events) if self._limit is None else sum(map(self._counts, events))
 
@@ -180,12 +199,17 @@ class Pipeline:
     async def _flush(self, streams: Collection[str] | None) -> None:
         """Have the sinks make safe what they hold of these streams, of all where it is None."""
         for sink in self._gathering if streams or streams is None else ():
-            with self._busy_with(sink):
+            with self._busy_with(sink), self._patience.waiting():
                 await sink.flush(streams)
 
     async def _commit_what_is_safe(self) -> None:
         for page in self._uncommitted.safe([sink.held() for sink in self._gathering]):
             await self._source.commit(Batch(page))
+
+    def _tell_pending(self) -> None:
+        """Say what was read and not made safe: it stays pending, and whoever reads next is given it again."""
+        if self._rejecting is not None and (entries := self._unwritten + self._uncommitted.count):
+            _log.warning("engine.left_pending", consumer=self.name, entries=entries, why=self.trouble)
 
     @contextmanager
     def _busy_with(self, sink: object) -> Iterator[None]:
@@ -205,6 +229,15 @@ class Pipeline:
             return ""
         lasts_s = self._clock.monotonic() - busy[1]
         return f"busy with one batch for {lasts_s:.0f} s" if lasts_s >= self._slow_after_s else ""
+
+
+def _trouble(sink: object) -> str:
+    return getattr(sink, "trouble", "")
+
+
+async def _close(batches: AsyncIterator[Any]) -> None:
+    if isinstance(batches, AsyncGenerator):
+        await batches.aclose()
 
 
 def _name(sink: object) -> str:

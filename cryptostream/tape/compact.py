@@ -19,6 +19,7 @@ from cryptostream.errors import DataQuality
 from cryptostream.tape import parts as files
 from cryptostream.tape import schema
 from cryptostream.tape.parquet import is_closed, part
+from cryptostream.tape.rounds import Rounds
 from cryptostream.tape.stretch import Part, live, order, reading
 from cryptostream.tape.text import Text, digest, joined
 
@@ -30,20 +31,29 @@ _log = logs.get("tape")
 
 
 def compact(
-    root: Path, *, today: str = "", compression: str = "zstd", most_rows: int = MOST_ROWS, most_bytes: int = MOST_BYTES
+    root: Path,
+    *,
+    today: str = "",
+    compression: str = "zstd",
+    most_rows: int = MOST_ROWS,
+    most_bytes: int = MOST_BYTES,
+    rounds: Rounds | None = None,
 ) -> int:
     """Merge what is small in every folder of a recording; how many files there are less.
 
     Of `today`, a date as in 2026-11-20, the day that still grows, files are merged only once they are about as large
     as what they join, so that nothing is written again and again. What is damaged is left as it is, and told in the
-    log. Raises OSError, and then has harmed nothing.
+    log. With the `rounds` of the last time, folders that have not changed since are passed over. Raises OSError, and
+    then has harmed nothing.
     """
+    rounds = rounds or Rounds()
+    grows = f"date={today}"
     fewer = 0
-    for folder in folders(root):
+    for folder in rounds.changed(folders(root), lambda folder: folder.name == grows):
         heal(folder)
         for run in _runs(folder, most_rows, most_bytes):
-            for together in [run] if folder.name != f"date={today}" else _of_a_size(run):
-                fewer += _merge(together, compression)
+            for together in [run] if folder.name != grows else _of_a_size(run):
+                fewer += 0 if rounds.stopped else _merge(together, compression)
     return fewer
 
 

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import date, timedelta
 from pathlib import Path
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -27,10 +27,12 @@ SUFFIX = ".parquet"
 IN_PROGRESS = ".inprogress"
 DAMAGED = ".damaged"
 NO_VALUE = "all"
-"""In the place of a pair where a stream is of many or of none. Not the null of hive: not every reader takes it."""
+"""In the place of a pair where a stream is of many or of none, and of a date beyond the year 9999, which has no name.
+Not the null of hive: not every reader takes it."""
 ROWS_TOGETHER = 65_536
 """Rows of a row group: what a reader has to hold at once."""
-_LONGEST_STEM = 180  # bytes; a file's name may have 255
+_EPOCH = date(1970, 1, 1)
+_LONGEST = 180  # bytes of what becomes part of a name; names may have 255
 
 
 def folder_of(root: Path, stream: str, fields: Mapping[str, str], day: int) -> Path:
@@ -40,9 +42,8 @@ def folder_of(root: Path, stream: str, fields: Mapping[str, str], day: int) -> P
     >>> folder_of(Path("data"), "trades:BTCUSDT", fields, 20777).as_posix()
     'data/channel=trades/pair=BTCUSDT/date=2026-11-20'
     """
-    date = datetime.fromtimestamp(day * DAY_MS / 1000, UTC).date()
     channel, pair = schema.channel(stream, fields), schema.pair_of(stream, fields)
-    return root / f"channel={_quoted(channel) or NO_VALUE}" / f"pair={_quoted(pair) or NO_VALUE}" / f"date={date}"
+    return root / f"channel={_value(channel)}" / f"pair={_value(pair)}" / f"date={_date(day)}"
 
 
 def stem(stream: str) -> str:
@@ -51,11 +52,7 @@ def stem(stream: str) -> str:
     >>> stem("trades:BTCUSDT"), stem("trades:BTC-USDT"), stem("../x")
     ('trades-BTCUSDT', 'trades-BTC%2DUSDT', '%2E%2E%2Fx')
     """
-    quoted = _quoted(stream).replace(":", "-")
-    if len(quoted.encode()) <= _LONGEST_STEM:
-        return quoted
-    digest = hashlib.sha256(stream.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-    return f"{quoted.encode()[: _LONGEST_STEM - 33].decode(errors='ignore')}%{digest}"
+    return _capped(_quoted(stream).replace(":", "-"), stream)
 
 
 def file_name(stream: str, first_id: str) -> str:
@@ -82,8 +79,8 @@ def about(path: Path) -> Facts:
 
 def ids(path: Path) -> pa.Array:
     """The entry ids in a file. Raises as `about` does."""
-    with _naming(path):
-        return pq.ParquetFile(path).read(columns=[ENTRY_ID]).column(0).combine_chunks()
+    with _naming(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        return file.read(columns=[ENTRY_ID]).column(0).combine_chunks()
 
 
 @contextmanager
@@ -176,6 +173,25 @@ def _write(draft: Path, data: pa.Buffer) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _value(text: str) -> str:
+    return _capped(_quoted(text), text) or NO_VALUE
+
+
+def _date(day: int) -> str:
+    try:
+        return str(_EPOCH + timedelta(days=day))
+    except OverflowError:
+        return NO_VALUE
+
+
+def _capped(quoted: str, text: str) -> str:
+    """What a text became, short enough for a name: where it is cut, a digest of all of the text stands for the rest."""
+    if len(quoted.encode()) <= _LONGEST:
+        return quoted
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return f"{quoted.encode()[: _LONGEST - 33].decode(errors='ignore')}%{digest}"
 
 
 def _quoted(text: str) -> str:

@@ -14,6 +14,7 @@ from cryptostream.tape.closing import Closer
 from cryptostream.tape.gather import Part
 from cryptostream.tape.parts import folder_of, make_folder
 from cryptostream.tape.retention import check_apart
+from cryptostream.tape.rounds import Rounds
 from cryptostream.tape.shelf import Shelf
 from cryptostream.tape.tidy import Tidying, tidy
 from cryptostream.tape.waiting import Waiting
@@ -68,6 +69,7 @@ class Parquet(Sink):
             keep_bytes=None if keep_bytes is None else measures.size("keep_bytes", keep_bytes),
             archive=None if archive is None else measures.folder("archive", archive),
         )
+        self._rounds = Rounds()
         check_apart(self._folder, self._tidying.archive)
         self._clock = clock
         self._shelves: dict[tuple[str, int], Shelf] = {}
@@ -93,6 +95,7 @@ class Parquet(Sink):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Make safe what can be, unless an error is on its way; what is held then is not recorded."""
+        self._rounds.stop()
         try:
             if kind is None:
                 await self.flush()
@@ -141,7 +144,7 @@ class Parquet(Sink):
     async def _tidy(self) -> None:
         while True:
             now_ms = self._clock.now_ns() // 1_000_000
-            await asyncio.to_thread(tidy, self._folder, self._tidying, now_ms)
+            await asyncio.to_thread(tidy, self._folder, self._tidying, now_ms, self._rounds)
             await self._clock.sleep(self._tidy_every_s)
 
     def _close(self, parts: Iterable[Part]) -> None:

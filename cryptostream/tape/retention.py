@@ -11,28 +11,40 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from cryptostream.errors import ConfigError
 from cryptostream.tape import parts as files
 from cryptostream.tape.compact import folders, heal, is_there, parts_in
+from cryptostream.tape.rounds import Rounds
 from cryptostream.tape.stretch import Part, order
 
 
 def retain(
-    root: Path, *, keep_ms: int | None = None, keep_bytes: int | None = None, archive: Path | None = None, now_ms: int
+    root: Path,
+    *,
+    keep_ms: int | None = None,
+    keep_bytes: int | None = None,
+    archive: Path | None = None,
+    now_ms: int,
+    rounds: Rounds | None = None,
 ) -> int:
     """Take away files whose newest entry is older than `keep_ms`, then the oldest until `keep_bytes` are left.
 
     `now_ms` is in ms since the epoch. They are moved under `archive`, to the same place as here, or deleted. Files that
-    somebody else wrote stay. How many were taken away. Raises OSError, ConfigError for an archive inside of the folder.
+    somebody else wrote stay. How many were taken away. With the `rounds` of the last time, only folders that changed
+    since are looked into. Raises OSError, ConfigError for an archive inside of the folder.
     """
     if keep_ms is None and keep_bytes is None:
         return 0
     check_apart(root, archive)
-    recorded = [part for folder in folders(root) for part in _whole(folder)]
-    leaving = list(_leaving(recorded, None if keep_ms is None else now_ms - keep_ms, keep_bytes))
-    for part in leaving:
+    rounds = rounds or Rounds()
+    recorded = rounds.parts(folders(root), _whole)
+    taken = 0
+    for part in _leaving(recorded, None if keep_ms is None else now_ms - keep_ms, keep_bytes):
+        if rounds.stopped:
+            break
+        taken += 1
         with files.locked(part.path.parent):
             if is_there(part):
                 _take(part.path, archive and archive / part.path.relative_to(root))
         _tidy_up(part.path.parent, root)
-    return len(leaving)
+    return taken
 
 
 def check_apart(root: Path, archive: Path | None) -> None:

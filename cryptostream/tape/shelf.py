@@ -101,13 +101,16 @@ class Shelf:
                 yield stamp
 
     def _ids(self, files: Iterable[_Stamp]) -> pa.Array:
-        """What is recorded in some files. One that is gone was merged, which `put` finds out."""
+        """What is recorded in some files; nothing in one that is damaged, or gone: merged, as `put` finds out."""
         found = [pa.array([], pa.string())]
         for file in files:
             try:
                 found.append(parts.ids(self.folder / file.name))
-            except (FileNotFoundError, DataQuality) as error:
+            except FileNotFoundError as error:
                 _log.warning("recorder.damaged", reason=str(error))
+            except DataQuality as error:
+                _log.warning("recorder.damaged", reason=str(error))
+                self._known[file] = None
         return pa.concat_arrays(found)
 
     def _set_aside(self, name: str) -> None:

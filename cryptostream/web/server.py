@@ -101,7 +101,7 @@ def _untaken(error: OSError | UnicodeError, host: str, port: int) -> ConfigError
     if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
         return PortTaken(
             f"port {port} of {host or 'every address'} is taken, so that health cannot be served there",
-            hint="another ingester? --health-port 0 takes a free port",
+            hint="another ingester or consumer? --health-port 0 takes a free port",
         )
     why = (error.strerror if isinstance(error, OSError) else None) or "not a host's name"
     return ConfigError(f"health cannot be served on {host!r}, port {port}: {why}", hint="see ingest.health_host")

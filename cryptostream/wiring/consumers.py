@@ -161,27 +161,10 @@ def _name(wanted: Mapping[str, Any]) -> str:
 
 def _sink(consumer: str, wanted: Mapping[str, Any]) -> Sink:
     [(name, params)] = wanted.items()
-    kind = registry.load("sinks", name)
     try:
-        _check_params(kind, params)
-        return cast(Sink, kind(**params))
+        return cast(Sink, registry.load("sinks", name)(**params))
     except ConfigError as error:
         raise ConfigError(f"consumers.{consumer}.write: {name}: {error}", hint=error.hint) from error
-
-
-def _check_params(kind: Any, params: Mapping[str, Any]) -> None:
-    """Raise ConfigError for a setting that a sink does not have, and for one that it lacks."""
-    signature = inspect.signature(kind)
-    known = [name for name in signature.parameters if name != "clock"]
-    takes_any = any(one.kind is one.VAR_KEYWORD for one in signature.parameters.values())
-    for name in params:
-        if name not in known and not takes_any:
-            hint = registry.did_you_mean(name, known) or f"it has: {', '.join(known) or 'none'}"
-            raise ConfigError(f'there is no setting "{name}"', hint=hint)
-    try:
-        signature.bind(**params)
-    except TypeError as error:
-        raise ConfigError(str(error), hint="on the command line: --out PATH") from error
 
 
 def _filter(text: str | None) -> Transform | None:

@@ -20,7 +20,7 @@ bus: {{url: 'redis://:{SECRET}@host:1', maxlen: 5}}
 feeds:
   - binance: {{symbols: [A, B], channels: klines:1m}}
 consumers:
-  c: {{read: trades, write: [console, {{jsonl: {{path: "x y", tries: [{{a: 1}}]}}}}]}}
+  c: {{read: trades, write: [console, {{parquet: {{dir: "x y", rows: 7}}}}]}}
 discovery: {{api_key: {SECRET}, exclude: ["NO", 'it"s']}}
 """
 
@@ -69,7 +69,7 @@ class TestShow:
         assert (code, err) == (0, "")
         assert shown["bus"]["url"] == "redis://***@host:1"
         assert shown["feeds"][0]["binance"]["channels"] == ["klines:1m"]
-        assert shown["consumers"]["c"]["write"] == ["console", {"jsonl": {"path": "x y", "tries": [{"a": 1}]}}]
+        assert shown["consumers"]["c"]["write"] == ["console", {"parquet": {"dir": "x y", "rows": 7}}]
 
     def test_sources_tell_where_each_value_comes_from(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("STREAM_MAXLEN", "9")

@@ -102,6 +102,14 @@ def test_retry_that_cannot_be_is_exit_3_with_the_reason(run: Run, filled: redis.
     assert (letters(filled), pending(filled)) == (["1-0"], ["2-1"])
 
 
+def test_retry_of_what_a_saved_state_has_passed_is_exit_3_and_changes_nothing(run: Run, filled: redis.Redis) -> None:
+    filled.hset("state:g:trades:A", "upto", "3-1")
+    refused = printed(run("retry", "g", "--all", "-y"), code=3)
+    why = "the state of g on trades:A goes up to 3-1, so the entry would be skipped"
+    assert [(row["retried"], row["why"]) for row in refused] == [(False, why)] * 2
+    assert (letters(filled), pending(filled)) == (["1-0", "2-0"], [])
+
+
 def test_frames_cannot_be_retried(run: Run, filled: redis.Redis) -> None:
     result = run("retry", "ingest", "--all", "-y")
     assert result.exit_code == 2

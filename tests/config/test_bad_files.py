@@ -55,8 +55,8 @@ BAD = {
     "klines without interval": ("feeds: [{binance: {symbols: A, channels: klines}}]", "1:42", "unknown kline interval"),
     "trades with interval": ("feeds: [{binance: {symbols: A, channels: 'trades:1m'}}]", "1:42", "has no interval"),
     "unknown sink": (
-        "consumers:\n  x: {read: trades, write: [jsonl, consol]}",
-        "2:36",
+        "consumers:\n  x: {read: trades, write: [console, consol]}",
+        "2:38",
         'unknown sink "consol"; did you mean "console"?',
     ),
     "unknown read": ("consumers:\n  x: {read: [trade], write: console}", "2:14", 'did you mean "trades"?'),
@@ -167,6 +167,21 @@ BAD = {
         "consumers: {x: {read: t:*, write: [{console: {}, jsonl: {}}]}}",
         "1:36",
         "should be a sink's name",
+    ),
+    "unknown setting of a sink": (
+        "consumers: {x: {read: t:*, write: [{parquet: {dri: x}}]}}",
+        "1:36",
+        'unknown setting of sink parquet: "dri"; did you mean "dir"?',
+    ),
+    "sink without what it needs": (
+        "consumers: {x: {read: t:*, write: [jsonl]}}",
+        "1:36",
+        "missing a required argument: 'path'",
+    ),
+    "value that a sink does not take": (
+        "consumers: {x: {read: t:*, write: [{parquet: {dir: x, rotate: banana}}]}}",
+        "1:36",
+        "banana",
     ),
     "sink with text": ("consumers: {x: {read: t:*, write: [{jsonl: x}]}}", "1:36", 'should be a mapping, got "x"'),
 }

@@ -1,14 +1,14 @@
 """The loop: everything in order, committed only after every sink accepted it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 
 from cryptostream.engine.clock import SystemClock
 from cryptostream.engine.pipeline import Pipeline
-from cryptostream.model.ports import Sink
+from cryptostream.model.ports import Batch, Sink
 from cryptostream.testing import ListSink, ListSource
 
 
@@ -93,3 +93,21 @@ async def test_a_cancellation_while_opening_is_no_stop() -> None:
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+
+
+async def test_a_source_is_left_by_those_who_read_it_before_it_is_closed() -> None:
+    told: list[str] = []
+
+    class Telling(ListSource):
+        async def batches(self) -> AsyncIterator[Batch[Any]]:
+            try:
+                async for batch in super().batches():
+                    yield batch
+            finally:
+                told.append("left")
+
+        async def __aexit__(self, *_: object) -> None:
+            told.append("closed")
+
+    await Pipeline("it", Telling([1, 2, 3], batch_size=1), [ListSink()], limit=1).run()
+    assert told == ["left", "closed"]

@@ -11,7 +11,7 @@ from cryptostream.sql.rows import rows
 from tests.sql import writer
 from tests.sql.conftest import Database
 
-KILLS = 20
+KILLS = 10
 
 
 def start(database: Database, acked: Path, seed: str) -> subprocess.Popen[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from cryptostream.model.events import Entry
 from cryptostream.tape import compact, parts, schema
@@ -201,7 +202,24 @@ def test_a_damaged_file_is_left_as_it_is_and_the_others_are_merged(tmp_path: Pat
 
 
 def test_what_no_longer_holds_what_was_written_is_not_made_to_look_whole(tmp_path: Path) -> None:
-    """One letter has changed on the disk, where nothing is compressed that would show it."""
+    """One value has changed, and the checksum of its page with it: nothing but the digest shows it."""
+    forged = record(tmp_path, trades(1, 3))
+    record(tmp_path, trades(4, 6))
+    table, changed = schema.table(trades(1, 3)), schema.table([trade(1), trade(2, price="1.50000000"), trade(3)])
+    price = table.column_names.index("price")
+    parts.save(forged, parts.packed(table.set_column(price, table.schema.field(price), changed["price"]), "zstd"))
+    before = forged.read_bytes()
+    with capture_logs() as told:
+        assert compact.compact(tmp_path) == 0
+
+    assert forged.read_bytes() == before
+    assert len(names(tmp_path)) == 2
+    [line] = told
+    assert (line["event"], "not those that were written" in line["reason"]) == ("recording.not_merged", True)
+
+
+def test_a_letter_that_changed_on_the_disk_is_not_made_to_look_whole(tmp_path: Path) -> None:
+    """Nothing is compressed there that would show it: the checksum of the page does."""
     forged = record(tmp_path, [trade(1, raw_json="the frame as it was received")])
     record(tmp_path, trades(2, 3))
     table = schema.table([trade(1, raw_json="the frame as it was received")])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cryptostream.errors import DataQuality
@@ -46,6 +46,36 @@ def test_names_are_safe_and_no_two_streams_share_one(one: str, other: str) -> No
     assert not name.startswith(".")
     assert len(name.encode()) <= 255 - len(parts.IN_PROGRESS) - 1
     assert (parts.stem(one) == parts.stem(other)) == (one == other)
+
+
+@settings(deadline=None)
+@given(st.text(), st.text(min_size=1), st.integers(0, (2**64 - 1) // parts.DAY_MS))
+@example("x" * 300, "A" * 300, 20_777)
+@example("币" * 200, "币" * 200, 20_777)
+def test_a_folder_can_be_made_whatever_the_stream_and_the_pair(
+    tmp_path_factory: pytest.TempPathFactory, channel: str, pair: str, day: int
+) -> None:
+    root = tmp_path_factory.getbasetemp() / "any"
+    folder = parts.folder_of(root, f"{channel}:{pair}", {"pair": pair}, day)
+
+    parts.make_folder(folder)
+    assert len(folder.relative_to(root).parts) == 3
+    assert all(len(name.encode()) <= 255 for name in folder.parts)
+
+
+def test_long_names_of_pairs_are_cut_and_stay_apart() -> None:
+    one, other = (
+        parts.folder_of(Path("data"), f"t:{pair}", {"pair": pair}, 20_777) for pair in ("A" * 300, "A" * 299 + "B")
+    )
+
+    assert one != other
+
+
+@pytest.mark.parametrize(
+    ("day", "date"), [(0, "1970-01-01"), (2_932_896, "9999-12-31"), (2_932_897, "all"), (213_503_982_334, "all")]
+)
+def test_a_day_beyond_the_year_9999_has_no_name(day: int, date: str) -> None:
+    assert parts.folder_of(Path("data"), "trades:A", {"pair": "A"}, day).name == f"date={date}"
 
 
 def test_long_names_of_streams_are_cut_and_stay_apart() -> None:

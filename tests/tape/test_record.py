@@ -1,6 +1,7 @@
 """The recorder: what it gathers, when it closes a file, and what it calls safe."""
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -294,6 +295,40 @@ async def test_small_files_are_merged_by_the_way(out: Path, clock: ManualClock) 
         while len(files(out)) > 1:
             await turn()
     assert entries_in(out) == {"trades:BTCUSDT": trades(3)}
+
+
+async def test_leaving_stops_what_tidies(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, left = threading.Event(), threading.Event()
+    stopped: list[bool] = []
+
+    def tidy(*arguments: Any) -> None:
+        begun.set()
+        left.wait(60)
+        stopped.append(arguments[-1].stopped)
+
+    monkeypatch.setattr(record, "tidy", tidy)
+    try:
+        async with Parquet(str(out), compact="1h") as sink:
+            await asyncio.to_thread(begun.wait)
+            await sink.write(trades(3))
+        assert entries_in(out) == {"trades:BTCUSDT": trades(3)}
+    finally:
+        left.set()
+    while not stopped:
+        await turn()
+    assert stopped == [True]
+
+
+async def test_an_entry_beyond_the_year_9999_is_recorded(out: Path, clock: ManualClock) -> None:
+    given = [
+        Entry("trades:BTCUSDT", entry_id, {"pair": "BTCUSDT", "price": "1.5"})
+        for entry_id in ("1731605400000-1", "253402300800000-1", "18446744073709551615-18446744073709551615")
+    ]
+    async with recorder(out, clock) as sink:
+        await sink.write(given)
+
+    assert entries_in(out) == {"trades:BTCUSDT": given}
+    assert {path.split("/")[2] for path in files(out)} == {"date=2024-11-14", "date=all"}
 
 
 async def test_the_folder_is_a_table_as_it_is(out: Path, clock: ManualClock) -> None:

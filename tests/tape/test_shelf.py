@@ -129,6 +129,24 @@ def test_a_damaged_file_in_our_place_is_set_aside(tmp_path: Path) -> None:
     assert list(files(tmp_path).values()) == [[1, 2]]
 
 
+@pytest.mark.parametrize("damaged", [bytes(15), b"1731605400009-9"], ids=["to zeros", "to another"])
+def test_a_file_in_our_place_whose_ids_are_damaged_is_set_aside(tmp_path: Path, damaged: bytes) -> None:
+    """Its end is whole, so that it seems to hold what it says."""
+    given = trades(*range(1, 200))
+    record(Shelf(tmp_path, STREAM, "none"), given)
+    [path] = tmp_path.iterdir()
+    before, header, rest = path.read_bytes().split(b"1731605400001-1", 2)  # behind `before` is the header's own
+    content = b"".join((before, b"1731605400001-1", header, damaged, rest))
+    path.write_bytes(content)
+
+    assert record(shelf(tmp_path), given) == 199
+
+    kept = path.with_name(f"{path.name}.damaged")
+    assert kept.read_bytes() == content
+    kept.unlink()
+    assert recorded(tmp_path) == list(range(1, 200))
+
+
 def test_a_damaged_file_elsewhere_is_left_alone(tmp_path: Path) -> None:
     torn = tmp_path / "trades-BTCUSDT.1731605400000-0.parquet"
     torn.write_bytes(b"PAR1 torn")

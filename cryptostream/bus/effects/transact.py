@@ -207,11 +207,11 @@ class Effects:
         """Where the outputs go, by stream."""
         wanted: dict[str, list[Wanted]] = {}
         for one in work:
-            done_before = bool(one.ids) and parse_id(one.ids[0]) <= self._owned[one.stream].reached
             for output in one.outputs:
                 ms, number = seen.tops[output.stream]
-                floor = (ms, number + 1) if done_before else (0, 0)
-                wanted.setdefault(output.stream, []).append(Wanted(id_of(output, one.upto), output, floor))
+                entry_id = id_of(output, one.upto)
+                floor = (ms, number + 1) if entry_id <= self._owned[one.stream].reached else (0, 0)
+                wanted.setdefault(output.stream, []).append(Wanted(entry_id, output, floor))
         below = [(key, one.entry_id) for key in wanted for one in wanted[key] if one.entry_id <= seen.tops[key]]
         there = await standing(line, below)
         return {key: place(wanted[key], seen.tops[key], there.get(key, {})) for key in wanted}

@@ -115,6 +115,7 @@ class Claims:
         for place in places:
             heed_cancellation()
             mine = await self._idle(place.stream, self._consumer, self._idle_s / _PER_LOOK) if self._may_write else ()
+            mine = [each for each in mine if not place.is_to_come(each)]
             if mine:
                 words = ("XCLAIM", place.stream, self._group, self._consumer, "0", *mine, "JUSTID")
                 await self._write(place.stream, words)

@@ -191,7 +191,7 @@ class Leases(Open, Ownership):
     async def _renew(self) -> None:
         """Have what we hold for longer; what is another's by now is let go."""
         until_s = self._clock.monotonic() + self._ttl_s
-        streams = list(self._until)
+        streams = list(self.held)
         pipeline = self._bus.command.pipeline(transaction=False)
         for stream in streams:
             pipeline.getex(self._key(stream), px=self._ttl_ms)

@@ -42,6 +42,7 @@ class Place:
     """What was handed over may be sent again, for the line was lost; it is in somebody's hands or acknowledged."""
     claimed: set[str] = field(default_factory=set)
     """What was taken over from others, and is to be handed over though it is older than what was."""
+    taken: set[str] = field(default_factory=set)
     vanished: list[str] = field(default_factory=list)
     """Of that, in order, what had been trimmed."""
     suspects: set[str] = field(default_factory=set)
@@ -101,6 +102,7 @@ class Place:
 
     def acknowledged(self, ids: Sequence[str]) -> None:
         """These were handled, and by the order in which they are, all before them."""
+        self.taken.difference_update(ids)
         if parse_id(ids[-1]) > parse_id(self.acked):
             self.acked = ids[-1]
 
@@ -155,11 +157,12 @@ class Place:
         """Whether a row that was sent is to be handed over; adds it to `done` where it was acknowledged before."""
         if entry_id in self.claimed:
             self.claimed.discard(entry_id)
+            self.taken.add(entry_id)
             return True
         place = parse_id(entry_id)
         if place > parse_id(self.handed):
             return True
-        if self.is_again and place <= parse_id(self.acked):
+        if self.is_again and place <= parse_id(self.acked) and entry_id not in self.taken:
             done.append(entry_id)
         return False
 

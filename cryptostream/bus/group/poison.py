@@ -6,10 +6,12 @@ they are given out one by one, and who lives to ask for the next one clears the 
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from redis.exceptions import ResponseError
 
+from cryptostream import logs
 from cryptostream.bus import history
 from cryptostream.bus.ask import asking
 from cryptostream.bus.connect import Bus
@@ -26,6 +28,7 @@ KILLER = "whoever was given it did not live to acknowledge it"
 _LOOKED_AT = 10_000
 _KEPT = 10_000
 """About how many dead letters a group keeps."""
+_log = logs.get("bus")
 
 
 def pause_s(tries: int) -> float:
@@ -47,7 +50,10 @@ async def deliveries(bus: Bus, group: str, entry: Entry) -> int:
 
 
 async def set_aside(bus: Bus, group: str, entry: Entry, error: str, times: int, clock: Clock) -> None:
-    """Write a dead letter and acknowledge its entry. Raises BusUnavailable, BusRefused."""
+    """Write a dead letter and acknowledge its entry; the oldest goes where there are too many, which is told once.
+
+    Raises BusUnavailable, BusRefused.
+    """
     fields: dict[Any, Any] = {
         "stream": entry.stream,
         "entry_id": entry.entry_id,
@@ -60,8 +66,17 @@ async def set_aside(bus: Bus, group: str, entry: Entry, error: str, times: int, 
     pipeline = bus.command.pipeline(transaction=not bus.is_cluster)
     pipeline.xadd(f"dlq:{group}", fields, maxlen=_KEPT, approximate=True)
     pipeline.xack(entry.stream, group, entry.entry_id)
+    pipeline.xlen(f"dlq:{group}")
     with asking(bus, f"dlq:{group}"):
-        await pipeline.execute()
+        *_, letters = await pipeline.execute()
+    if letters >= _KEPT:
+        _tell_full(group)
+
+
+@cache
+def _tell_full(group: str) -> None:
+    """Once for each group that this process reads."""
+    _log.error("group.letters_full", group=group, kept=_KEPT, why="each new dead letter drops the oldest")
 
 
 async def suspect(bus: Bus, group: str, consumer: str, places: Sequence[Place], most: int) -> list[tuple[Entry, int]]:

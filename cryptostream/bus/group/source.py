@@ -260,7 +260,11 @@ class Group(Source, Rejecting):
         self._plan = planned if waits and not full and planned.rest_s == BLOCK_S else None
         if self._settings.until is not None:
             self._note_dry(answer)
-        slices = await self._delivery.slices(self._places, answer, planned.pending, planned.most)
+        try:
+            slices = await self._delivery.slices(self._places, answer, planned.pending, planned.most)
+        except BaseException:
+            self.reread([stream for stream, _ in answer.rows])
+            raise
         return slices if slices or waits else None
 
     def _note_dry(self, answer: Answer) -> None:

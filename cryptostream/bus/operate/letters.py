@@ -5,6 +5,7 @@
 """
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -12,7 +13,8 @@ from redis.exceptions import ResponseError
 from cryptostream.bus import history
 from cryptostream.bus.ask import asking, heed_cancellation
 from cryptostream.bus.connect import Bus
-from cryptostream.bus.keys import DEAD_LETTERS
+from cryptostream.bus.effects.state import state_key
+from cryptostream.bus.keys import DEAD_LETTERS, parse_id
 from cryptostream.model.events import Entry
 
 PREFIX = "dlq:"
@@ -67,11 +69,15 @@ async def retry(bus: Bus, letter: Entry) -> str:
 
     It is held by RETRIER as if for a year, so that the group's next look for entries of members that are gone takes
     it over. Should we die in between, both are there, and a second retry changes nothing.
+
+    What remembers its stream skips entries that are not above its state: there the letter would be lost.
     """
     stream, entry_id = letter.fields.get("stream", ""), letter.fields.get("entry_id", "")
     if not stream or not entry_id:
         return "it does not say which entry it was"
     group = letter.stream.removeprefix(PREFIX)
+    if upto := await _in_state(bus, group, stream, entry_id):
+        return f"the state of {group} on {stream} goes up to {upto}, so the entry would be skipped"
     with asking(bus, stream):
         try:
             claimed = await bus.command.xclaim(
@@ -91,6 +97,16 @@ async def drop(bus: Bus, key: str, ids: Sequence[str]) -> int:
     """Delete letters; how many were there."""
     with asking(bus, key):
         return int(await bus.command.xdel(key, *ids)) if ids else 0
+
+
+async def _in_state(bus: Bus, group: str, stream: str, entry_id: str) -> str:
+    """Up to where a group's state of a stream goes, if that is beyond the entry."""
+    key = state_key(group, stream)
+    with asking(bus, key):
+        upto: Any = await bus.command.hget(key, "upto")
+    with suppress(ValueError):  # an id that is none is for the server to refuse
+        return str(upto) if upto and parse_id(upto) >= parse_id(entry_id) else ""
+    return ""
 
 
 def _value(name: str, text: str) -> str | int:

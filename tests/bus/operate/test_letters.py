@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from cryptostream.bus.connect import Bus, connect
+from cryptostream.bus.effects.state import state_key
+from cryptostream.bus.group import poison, source
 from cryptostream.bus.group.source import Group, GroupSettings
 from cryptostream.bus.operate import letters
 from cryptostream.engine.clock import SystemClock
@@ -82,6 +85,34 @@ async def test_entry_of_a_group_that_is_gone_cannot_be_retried(bus: Bus, stream:
     assert await left(bus) == [letter.entry_id]
 
 
+@pytest.mark.parametrize("upto", ["2-1", "10-0"])
+async def test_entry_that_is_in_the_groups_state_cannot_be_retried_and_its_letter_stays(bus: Bus, upto: str) -> None:
+    await read_all(bus)
+    letter = await set_aside(bus, "2-1")
+    await bus.command.hset(state_key("g", "trades:A"), mapping={"upto": upto, "state": b"\x80"})
+    assert f"goes up to {upto}, so the entry would be skipped" in await letters.retry(bus, letter)
+    assert await left(bus) == [letter.entry_id]
+    assert (await bus.command.xpending("trades:A", "g"))["pending"] == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "field", "upto"),
+    [
+        (state_key("g", "trades:A"), "upto", "2-0"),
+        (state_key("g", "trades:A"), "token", "9-9"),
+        (state_key("g", "trades:B"), "upto", "9-9"),
+        (state_key("h", "trades:A"), "upto", "9-9"),
+    ],
+    ids=["the state is behind it", "nothing saved", "another stream's", "another group's"],
+)
+async def test_entry_that_no_state_of_its_group_has_passed_is_retried(
+    bus: Bus, key: str, field: str, upto: str
+) -> None:
+    await read_all(bus)
+    await bus.command.hset(key, field, upto)
+    assert await letters.retry(bus, await set_aside(bus, "2-1")) == ""
+
+
 async def test_letter_that_names_no_entry_cannot_be_retried(bus: Bus) -> None:
     assert "which entry" in await letters.retry(bus, Entry("dlq:g", "1-1", {"error": "x"}))
 
@@ -94,10 +125,13 @@ async def test_dropped_letters_are_counted(bus: Bus) -> None:
 
 
 @pytest.mark.row(28)
-async def test_retried_entry_is_handled_by_its_group_and_set_aside_again_if_it_must_be(bus: Bus) -> None:
+async def test_retried_entry_is_handled_by_its_group_and_set_aside_again_if_it_must_be(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "_RESCAN_S", 0.1)
     await read_all(bus)
     await letters.retry(bus, await set_aside(bus, "2-1"))
-    settings = GroupSettings(claim_idle_s=1.0, max_deliveries=2)
+    settings = GroupSettings(claim_idle_s=0.3, max_deliveries=2)
     async with (
         asyncio.timeout(30),
         Group(bus, ["trades:A"], group="g", consumer="two", clock=SystemClock(), settings=settings) as group,
@@ -113,3 +147,18 @@ async def test_retried_entry_is_handled_by_its_group_and_set_aside_again_if_it_m
     assert seen == ["2-1", "2-1"]
     [letter] = [one async for page in letters.pages(bus, "dlq:g", ()) for one in page]
     assert (letter.fields["entry_id"], letter.fields["error"]) == ("2-1", "still odd")
+
+
+async def test_group_that_keeps_all_the_letters_it_may_says_so_once(
+    bus: Bus, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poison, "_KEPT", 3)
+    poison._tell_full.cache_clear()
+    await read_all(bus)
+    told: list[int] = []
+    for number in range(1, 6):
+        with structlog.testing.capture_logs() as lines:
+            await poison.set_aside(bus, "g", Entry("trades:A", f"{number}-1", {}), "no", 5, clock)
+        told += [number for line in lines if (line["event"], line["group"]) == ("group.letters_full", "g")]
+    assert told == [3]
+    poison._tell_full.cache_clear()
