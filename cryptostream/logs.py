@@ -43,6 +43,20 @@ class _Stderr:
         sys.stderr.flush()
 
 
+class _Unconfigured:
+    """Where lines go until somebody says so: false once structlog is configured, which then asks its own factory."""
+
+    def __bool__(self) -> bool:
+        import structlog
+
+        return not structlog.is_configured()
+
+    def msg(self, line: str) -> None:
+        sys.stderr.write(f"{mask(line)}\n")
+
+    debug = info = warning = warn = error = critical = fatal = failure = exception = log = msg
+
+
 def _without_room(_logger: Any, _method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     facts.pop("room", None)  # a person reads it in the event's name
     return facts
@@ -74,7 +88,10 @@ def configure(*, verbosity: int = 0, log_format: str = "auto") -> None:
 
 
 def get(room: str) -> Any:
-    """A logger for one room: `get("feed").info("feed.reconnecting", delay_s=1.2)`."""
+    """A logger for one room: `get("feed").info("feed.reconnecting", delay_s=1.2)`.
+
+    In a program that never configured structlog its lines go to stderr: stdout is the program's own.
+    """
     import structlog
 
-    return structlog.get_logger(room=room)
+    return structlog.wrap_logger(_Unconfigured(), room=room)

@@ -99,6 +99,7 @@ class Consumer:
         self._opened = AsyncExitStack()
         self._bus: Bus | None = None
         self._member: Membership | None = None
+        self._stats = GroupStats(group=group)
         self._loop: AsyncGenerator[Any, None] | None = None
         self._is_stopped = False
 
@@ -116,14 +117,15 @@ class Consumer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Acknowledge what is handled, leave the rest pending, and hang up."""
+        """Acknowledge what is handled, leave the rest pending, and hang up. What the body raised at has failed once."""
         joined, self._member, self._bus = self._member, None, None
         try:
             if joined is not None:
-                await joined.leave()
+                await joined.leave(error)
             if self._loop is not None:
                 await self._loop.aclose()
         finally:
+            self._watch.hand, self._stats.trouble = None, ""
             await self._opened.aclose()
 
     # Reading: one of these at a time.
@@ -232,8 +234,8 @@ class Consumer:
 
     @property
     def stats(self) -> GroupStats:
-        """What was read, acknowledged, redelivered, set aside and lost since reading began."""
-        return self._member.group.stats if self._member is not None else GroupStats(group=self._terms.group)
+        """What was read, acknowledged, redelivered, set aside and lost since reading began; it stays when it ends."""
+        return self._stats
 
     @property
     def trouble(self) -> str:
@@ -252,17 +254,18 @@ class Consumer:
         return self._bus
 
     async def _events(self) -> AsyncGenerator[Event | Entry, None]:
-        joined = await self._joined(BODY)
+        joined, on_gap = await self._joined(BODY), self._on_gap
         async with aclosing(joined.reads(one_by_one=True)) as reads:
             async for hands in reads:
                 for hand in hands:
                     self._watch.hand = hand
                     for hand.done, event in enumerate(hand.events):  # noqa: B020 - others look there for its place
-                        if self._on_gap is not None and type(event) is Gap:
-                            await tell(self._on_gap, event)
+                        if on_gap is not None and type(event) is Gap:
+                            await tell(on_gap, event)
                             continue
                         yield event
                     await joined.finish(hand)
+                    hand.let_go()
                     if joined.is_stopped:
                         break
 
@@ -276,8 +279,10 @@ class Consumer:
                     batch = await _without_gaps(batch, self._on_gap)
                 if batch:
                     yield batch
+                del batch
                 for hand in hands:
                     await joined.finish(hand)
+                    hand.let_go()
 
     async def _joined(self, who: str) -> Membership:
         """The group, joined at the first read: by then it is known what is wanted, and whether anybody remembers."""
@@ -291,6 +296,7 @@ class Consumer:
             joining.is_stopped = self._is_stopped
             self._member = joining
             await joining.join(self._patterns)
+            self._stats = joining.group.stats
         return self._member
 
 

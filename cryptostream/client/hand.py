@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from cryptostream.bus.group.read import Slice
 from cryptostream.errors import DataQuality
@@ -60,6 +60,11 @@ class Hand:
         del self.events[self.done + 1 :]
         self.trouble = None
 
+    def let_go(self) -> None:
+        """All is handled. Its memory is what the next read uses, while it is still in the core's cache."""
+        self.rows.clear()
+        self.events.clear()
+
 
 def _read(gap: Entry) -> Event | Entry:
     [event] = reading.events(
@@ -68,8 +73,19 @@ def _read(gap: Entry) -> Event | Entry:
     return event
 
 
+class AtWork(Protocol):
+    """Events, of which the one at `done` is at work while there is one."""
+
+    stream: str
+    events: list[Event | Entry]
+    done: int
+
+    def entry(self, place: int) -> Entry | None:
+        """The entry behind an event; None for a gap that has none."""
+
+
 class _At(NamedTuple):
-    hand: Hand | None
+    hand: AtWork | None
     done: int
 
 
@@ -79,6 +95,8 @@ class Watch:
     def __init__(self, clock: Clock, deadline_s: float) -> None:
         self.who = ""
         self.hand: Hand | None = None
+        self.kept: AtWork | None = None
+        """What those that remember have, after the others."""
         self._clock = clock
         self._deadline_s = deadline_s
         self._at = _At(None, 0)
@@ -87,7 +105,7 @@ class Watch:
     def trouble(self) -> str:
         """Empty while there is none."""
         now_s = self._clock.monotonic()
-        hand = self.hand
+        hand = self.kept or self.hand
         if hand is None or hand.done >= len(hand.events):
             self._at = _At(None, 0)
             return ""

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from cryptostream.bus.effects.outputs import id_of
 from cryptostream.bus.keys import parse_id
+from cryptostream.client.hand import Watch
 from cryptostream.errors import UsageError
 from cryptostream.model.events import Entry, Event, Output
 from cryptostream.model.globs import compiled
@@ -71,7 +72,11 @@ class Handlers:
         self._routes.clear()
 
     def add_keyed(self, pattern: str, make: Callable[[], Keyed]) -> None:
-        """Have an instance made for each stream, and called with its events. Raises UsageError for a name twice."""
+        """Have an instance made for each stream, and called with its events.
+
+        Raises UsageError for a name twice, and for one that is async: its work is part of a transaction.
+        """
+        _refuse_async(name_of(make), make)
         if any(name_of(make) == other.name for other in self._factories):
             raise UsageError(
                 f"two keyed handlers are called {name_of(make)}", hint="their states are saved by that name"
@@ -97,11 +102,13 @@ class Memory:
     else says what to save by `__getstate__`, and takes it back by `__setstate__`.
     """
 
-    def __init__(self, factories: Sequence[Factory], saved: Mapping[str, Any] | None, upto: str) -> None:
+    def __init__(self, factories: Sequence[Factory], saved: Mapping[str, Any] | None, upto: str, watch: Watch) -> None:
         self.upto = upto
+        self._watch = watch
         self._is_behind = bool(upto)
         self._instances = {each.name: each.make() for each in factories}
         for name, instance in self._instances.items():
+            _refuse_async(name, instance)
             if saved and name in saved:
                 _restore(instance, saved[name])
 
@@ -115,7 +122,8 @@ class Memory:
             if parse_id(event.entry_id) <= parse_id(self.upto):
                 return made
             self._is_behind = False
-        for instance in self._instances.values():
+        for name, instance in self._instances.items():
+            self._watch.who = name
             made += [_caused(output, event) for output in instance(event) or ()]
         return made
 
@@ -135,6 +143,19 @@ def name_of(call: Callable[..., Any]) -> str:
 
 def _waits(call: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None))  # noqa: B004
+
+
+def _refuse_async(name: str, keyed: Any) -> None:
+    """Raises UsageError for one, or what makes it, that has to be waited for."""
+    call = keyed.__call__
+    if any(_is_async(each) for each in (keyed, call, getattr(call, "__func__", None))):
+        raise UsageError(
+            f"{name} is async, and a keyed handler cannot wait", hint="`def __call__`; an async function is for `on`"
+        )
+
+
+def _is_async(call: Any) -> bool:
+    return inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)
 
 
 def _caused(output: Output, event: Event | Entry) -> Output:

@@ -5,11 +5,10 @@ what came before the event that it raised at.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import NamedTuple
 
 from cryptostream import logs
 from cryptostream.bus.effects.transact import Effects, Work
-from cryptostream.client.hand import Failed, Hand
+from cryptostream.client.hand import Failed, Hand, Watch
 from cryptostream.client.handlers import Handlers, Memory
 from cryptostream.errors import Fenced
 from cryptostream.model.events import Entry, Event, Output
@@ -17,15 +16,14 @@ from cryptostream.model.events import Entry, Event, Output
 _log = logs.get("client")
 
 
-class _Given(NamedTuple):
+class _Given:
     """One stream's part of a read: its events, the entry behind each, and the ids of the rows."""
 
-    stream: str
-    hands: list[Hand]
-
-    @property
-    def events(self) -> list[Event | Entry]:
-        return [event for hand in self.hands for event in hand.events[: hand.done]]
+    def __init__(self, stream: str, hands: list[Hand]) -> None:
+        self.stream = stream
+        self.hands = hands
+        self.events = [event for hand in hands for event in hand.events[: hand.done]]
+        self.done = 0
 
     def entry(self, place: int) -> Entry | None:
         for hand in self.hands:
@@ -48,10 +46,13 @@ class _Given(NamedTuple):
 class Keeping:
     """The memories of all streams that one consumer owns. `owned` says which of some streams are ours still."""
 
-    def __init__(self, effects: Effects, handlers: Handlers, owned: Callable[[Iterable[str]], Collection[str]]) -> None:
+    def __init__(
+        self, effects: Effects, handlers: Handlers, owned: Callable[[Iterable[str]], Collection[str]], watch: Watch
+    ) -> None:
         self._effects = effects
         self._handlers = handlers
         self._owned = owned
+        self._watch = watch
         self._memories: dict[str, Memory] = {}
 
     async def work(self, hands: Sequence[Hand], *, fenced_is_fatal: bool) -> tuple[list[Failed], set[str]]:
@@ -90,13 +91,13 @@ class Keeping:
         for stream, saved in (await self._effects.claim(unknown)).items():
             factories = self._handlers.route(stream).factories
             state, upto = saved or (None, "")
-            self._memories[stream] = Memory(factories, state, upto)
+            self._memories[stream] = Memory(factories, state, upto, self._watch)
 
     async def _made(self, given: _Given, failed: list[Failed]) -> Work | None:
         """What is made of one stream's events, up to the first that somebody raises at."""
         events: list[Event | Entry | None] = [*given.events]
         while True:
-            outputs, place, error = self._outputs(given.stream, events)
+            outputs, place, error = self._outputs(given, events)
             if error is None:
                 return self._work(given, len(events), outputs)
             entry = given.entry(place)
@@ -110,14 +111,17 @@ class Keeping:
             await self._recall([given.stream])
 
     def _outputs(
-        self, stream: str, events: Sequence[Event | Entry | None]
+        self, given: _Given, events: Sequence[Event | Entry | None]
     ) -> tuple[list[Output], int, Exception | None]:
-        memory, outputs = self._memories[stream], list[Output]()
-        for place, event in enumerate(events):
-            try:
+        memory, outputs = self._memories[given.stream], list[Output]()
+        self._watch.kept = given
+        try:
+            for given.done, event in enumerate(events):
                 outputs += memory.handle(event) if event is not None else ()
-            except Exception as error:  # whatever it is, it is the handler's own
-                return outputs, place, error
+        except Exception as error:  # whatever it is, it is the handler's own
+            return outputs, given.done, error
+        finally:
+            self._watch.kept = None
         return outputs, len(events), None
 
     def _work(self, given: _Given, count: int, outputs: list[Output]) -> Work | None:

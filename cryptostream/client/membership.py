@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +16,7 @@ from cryptostream.bus.group.source import Group, GroupSettings
 from cryptostream.client.hand import Failed, Hand, Watch
 from cryptostream.client.handlers import Handlers
 from cryptostream.client.keeping import Keeping
-from cryptostream.errors import BusUnavailable
+from cryptostream.errors import BusRefused, BusUnavailable
 from cryptostream.model.ports import Clock, Ownership
 
 _TICK_S = 1.0
@@ -68,11 +68,21 @@ class Membership:
         await self._opened.enter_async_context(self.group)
         await self._opened.enter_async_context(self._ticking())
 
-    async def leave(self) -> None:
-        """Acknowledge what is handled, leave the rest pending."""
+    async def leave(self, error: BaseException | None = None) -> None:
+        """Acknowledge what is handled, leave the rest pending. What was at work is to blame for an `error`.
+
+        Nothing is for being cancelled or interrupted. Whose fault it is in a batch nobody knows: all keep their counts.
+        """
         self._settle()
-        self._hands = ()
-        await self._opened.aclose()
+        hands, self._hands = self._hands, ()
+        blame = error if isinstance(error, Exception) and hands else None
+        try:
+            if blame is not None and self._one_by_one:
+                with suppress(BusRefused):  # it is the body's error that is to be seen
+                    await self._reject_at_work(hands, blame)
+                blame = None
+        finally:
+            await self._opened.__aexit__(type(blame) if blame else None, blame, None)
 
     async def keeping(self) -> Keeping | None:
         """What keeps the handlers' memories, if any of them has one."""
@@ -80,7 +90,7 @@ class Membership:
             return None
         terms = self._terms
         made = Effects(self._bus, terms.group, version=terms.version, config=terms.config, clock=self._clock)
-        return Keeping(await self._opened.enter_async_context(made), self._handlers, self._owned)
+        return Keeping(await self._opened.enter_async_context(made), self._handlers, self._owned, self._watch)
 
     async def reads(self, *, one_by_one: bool) -> AsyncGenerator[list[Hand], None]:
         """What each read gives, until stopped or idle for too long. `one_by_one`: one event is at work at a time."""
@@ -137,11 +147,15 @@ class Membership:
         """
         self._settle()
         hands, self._hands = self._hands, ()
-        at_work = self._watch.hand if self._one_by_one else None
+        if self._one_by_one:
+            await self._reject_at_work(hands, RuntimeError("the loop was left while this was at work"))
+
+    async def _reject_at_work(self, hands: Sequence[Hand], error: Exception) -> None:
+        at_work = self._watch.hand
         if at_work in hands and at_work is not None and at_work.done < len(at_work.events):
             entry = at_work.entry(at_work.done)
             if entry is not None:
-                await self.reject(Failed(entry, RuntimeError("the loop was left while this was at work")))
+                await self.reject(Failed(entry, error))
 
     def _is_idle(self, heard_s: float) -> bool:
         idle_s = self._terms.until_idle_s

@@ -68,7 +68,6 @@ class Running:
 
     async def _keep(self, keeping: Keeping, kept: Sequence[Hand], failed: dict[str, Failed]) -> bool:
         """Whether the work of those that remember is done; if not, it is read again."""
-        self._watch.who = "a keyed handler"
         streams = {hand.stream for hand in kept}
         try:
             found, left = await keeping.work(kept, fenced_is_fatal=not self._member.is_leased)

@@ -74,13 +74,9 @@ ROWS: dict[int, Row] = {
             "tests/e2e/test_bad_input.py::test_a_key_of_another_type",
         ),
     ),
-    22: Row(
-        "disk full, quota, EIO", "the recorder waits, nothing is torn, it goes on by itself"
-    ),
+    22: Row("disk full, quota, EIO", "the recorder waits, nothing is torn, it goes on by itself"),
     23: Row("SIGTERM", "drained, exit 0 within 10 s, nothing lost or twice"),
-    24: Row(
-        "SIGKILL in the middle of a write", "redelivered: each entry in files once, each signal once"
-    ),
+    24: Row("SIGKILL in the middle of a write", "redelivered: each entry in files once, each signal once"),
     25: Row("order of writes at a power loss", "fsync before rename before the folder's fsync before ack"),
     26: Row("consumer dies with pending entries", "claimed by another one; an owner's streams move, in order"),
     27: Row("zombie consumer wakes", "its writes are refused, 0 effects"),

@@ -59,6 +59,23 @@ async def test_an_exception_in_the_body_leaves_its_event_pending(market: Market,
     assert await market.pending() == 2
 
 
+async def test_an_event_that_ends_every_run_is_set_aside_after_the_fifth(market: Market, consume: Make) -> None:
+    await market.trades("BTCUSDT", 1, 2, 3)
+
+    def script() -> None:
+        with consume() as consumer:
+            for trade in consumer:
+                assert isinstance(trade, Trade)
+                assert trade.trade_id != 2, "not this one"
+
+    for _ in range(5):
+        assert not await market.entries("dlq:g")
+        with pytest.raises(AssertionError, match="not this one"):
+            await asyncio.to_thread(script)
+    [(_, letter)] = await market.entries("dlq:g")
+    assert letter["entry_id"] == f"{T0_MS + 2000}-2"
+
+
 async def test_a_loop_that_is_left_and_begun_again_begins_with_the_same_event(market: Market, consume: Make) -> None:
     await market.trades("BTCUSDT", 1, 2)
 

@@ -1,6 +1,7 @@
 """A consumer as a program uses it: acknowledged after the body, left pending by whatever raises, never lost."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -86,6 +87,71 @@ async def test_an_event_that_a_body_raises_at_too_often_is_set_aside(market: Mar
     [(_, letter)] = await market.entries("dlq:g")
     assert letter["entry_id"] == f"{T0_MS + 2000}-2"
     assert await market.pending() == 0
+
+
+async def until_it_is_set_aside(market: Market, run: Callable[[], Awaitable[None]]) -> int:
+    """How often a program that is restarted ends with an error before there is a dead letter."""
+    for runs in range(1, 9):
+        with pytest.raises(ValueError, match="not this one"):
+            await run()
+        if await market.entries("dlq:g"):
+            return runs
+    raise AssertionError("never")
+
+
+async def test_an_event_that_ends_every_run_is_set_aside_after_the_fifth(market: Market, consumer: Make) -> None:
+    await market.trades("BTCUSDT", 1, 2, 3, 4, 5)
+
+    async def run() -> None:
+        async with consumer() as reading:
+            async for trade in reading:
+                if isinstance(trade, Trade) and trade.trade_id == 3:
+                    raise ValueError("not this one")
+
+    assert await until_it_is_set_aside(market, run) == 5
+    [(_, letter)] = await market.entries("dlq:g")
+    assert (letter["entry_id"], letter["error"]) == (f"{T0_MS + 3000}-3", "ValueError: not this one")
+    async with consumer() as again:
+        assert await first(again, 2) == [4, 5]
+    assert len(await market.entries("dlq:g")) == 1
+
+
+async def test_an_event_that_ends_every_run_is_found_among_its_batch(market: Market, consumer: Make) -> None:
+    await market.trades("BTCUSDT", 1, 2, 3, 4)
+    seen: set[int] = set()
+
+    async def run() -> None:
+        async with consumer(until_idle_s=0.2) as reading:
+            async for batch in reading.batches():
+                numbers = {trade.trade_id for trade in batch if isinstance(trade, Trade)}
+                if 3 in numbers:
+                    raise ValueError("not this one")
+                seen.update(numbers)
+
+    for _ in range(5):
+        with pytest.raises(ValueError, match="not this one"):
+            await run()
+    await run()
+    [(_, letter)] = await market.entries("dlq:g")
+    assert (letter["entry_id"], seen) == (f"{T0_MS + 3000}-3", {1, 2, 4})
+
+
+async def test_being_cancelled_is_no_fault_of_the_event_at_work(market: Market, consumer: Make) -> None:
+    await market.trades("BTCUSDT", 1)
+    for _ in range(2):
+        with pytest.raises(asyncio.CancelledError):
+            async with consumer(max_deliveries=1) as reading:
+                async for _ in reading:
+                    raise asyncio.CancelledError
+    assert await market.pending() == 1
+    assert not await market.entries("dlq:g")
+
+
+async def test_its_counts_stay_when_it_is_closed(market: Market, consumer: Make) -> None:
+    await market.trades("BTCUSDT", 1, 2)
+    async with consumer() as reading:
+        await first(reading, 2)
+    assert (reading.stats.read, reading.stats.acked, reading.trouble) == (2, 2, "")
 
 
 async def test_stop_hands_over_nothing_more_and_the_rest_comes_first_next_time(market: Market, consumer: Make) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cryptostream import Consumer, Gap, Trade
+from cryptostream.bus.group import join
 from cryptostream.errors import UsageError
 from tests.client.conftest import Market
 
@@ -111,6 +112,28 @@ async def test_what_is_handled_is_acknowledged_though_the_rest_of_the_read_takes
 
     await reading.run()
     assert pending == [1]
+
+
+async def test_what_is_on_its_way_to_be_acknowledged_when_it_leaves_is_sent_again(
+    market: Market, consumer: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await market.trades("BTCUSDT", 1, 2)
+    reading, on_its_way, answered = consumer(), asyncio.Event(), join.acknowledge
+
+    async def hangs(*_: Any) -> int:
+        on_its_way.set()
+        monkeypatch.setattr(join, "acknowledge", answered)
+        return await asyncio.Future()
+
+    @reading.on("trades:*")
+    async def slow(trade: Trade) -> None:
+        if trade.trade_id == 2:
+            monkeypatch.setattr(join, "acknowledge", hangs)
+            await on_its_way.wait()
+            reading.stop()
+
+    await reading.run()
+    assert await market.pending() == 0
 
 
 async def test_gaps_go_past_the_handlers_to_whoever_asked_for_them(market: Market, consumer: Make) -> None:

@@ -1,12 +1,13 @@
 """Handlers that remember: what they write, their state and the acknowledgement happen together or not at all."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import pytest
 
 from cryptostream import Consumer, Output, Trade
 from cryptostream.bus.effects.transact import Effects
+from cryptostream.client.handlers import name_of
 from cryptostream.errors import BusUnavailable, Fenced, StateRefused, UsageError
 from tests.client.conftest import T0_MS, Market
 
@@ -152,6 +153,32 @@ async def test_an_output_that_cannot_be_written_sets_its_entry_aside(market: Mar
     assert await market.pending() == 0
 
 
+async def test_what_a_function_raised_at_comes_again_though_the_bus_was_away_for_one_that_remembers(
+    market: Market, consumer: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await market.trades("BTCUSDT", 1, 2, 3)
+    await market.trades("ETHUSDT", 1)
+    reading, seen = consumer(until_idle_s=1.0), list[int]()
+    commit, away = Effects.commit, [BusUnavailable("away")]
+
+    @reading.on("trades:BTCUSDT")
+    def once_bad(trade: Trade) -> None:
+        seen.append(trade.trade_id)
+        if seen == [1, 2]:
+            raise ZeroDivisionError
+
+    async def failing(self: Effects, work: Any) -> Any:
+        if away:
+            raise away.pop()
+        return await commit(self, work)
+
+    monkeypatch.setattr(Effects, "commit", failing)
+    reading.keyed("trades:ETHUSDT")(Sums)
+    await reading.run()
+    assert (seen, away, await sums(market, "ETHUSDT")) == ([1, 2, 2, 3], [], ["1"])
+    assert await market.pending() == 0
+
+
 class Slots:
     """Remembers in a slot."""
 
@@ -232,6 +259,52 @@ async def test_one_that_holds_leases_lets_go_of_what_another_took_and_goes_on(ma
     reading.keyed("trades:*")(Sums)
     await reading.run()
     assert await sums(market) == ["1", "3"]
+
+
+async def test_trouble_names_the_class_that_has_an_event_for_too_long(market: Market, consumer: Make) -> None:
+    await market.trades("BTCUSDT", 1, 2)
+    reading, found = consumer(deadline_s=0.0, until_idle_s=0.1), list[str]()
+
+    class Stubborn:
+        def __call__(self, _: Trade) -> None:
+            found.append(reading.trouble)
+
+    reading.keyed("trades:*")(Stubborn)
+    await reading.run()
+    assert found == [
+        f"Stubborn has been at {T0_MS + 1000}-1 of trades:BTCUSDT for 0 s",
+        f"Stubborn has been at {T0_MS + 2000}-2 of trades:BTCUSDT for 0 s",
+    ]
+    assert (reading.trouble, reading.stats.read) == ("", 2)
+
+
+class Waits:
+    """Cannot be part of a transaction."""
+
+    async def __call__(self, _: Trade) -> None:
+        pass
+
+
+class WaitsAndYields:
+    """Neither can this one."""
+
+    async def __call__(self, _: Trade) -> AsyncIterator[Output]:
+        yield Output("out", {"a": "b"})
+
+
+@pytest.mark.parametrize("made", [Waits, WaitsAndYields, Waits()])
+def test_one_that_is_async_is_refused(made: Any) -> None:
+    with pytest.raises(UsageError, match=f"{name_of(made)} is async"):
+        Consumer("redis://localhost", group="g").keyed("trades:*")(made)
+
+
+async def test_one_that_turns_out_to_be_async_when_it_is_made_is_refused(market: Market, consumer: Make) -> None:
+    await market.trades("BTCUSDT", 1)
+    reading = consumer(max_deliveries=1)
+    reading.keyed("trades:*")(lambda: Waits())  # type: ignore[arg-type, return-value]
+    with pytest.raises(UsageError, match="is async"):
+        await reading.run()
+    assert await market.pending() == 1
 
 
 def test_two_that_remember_under_one_name_are_refused() -> None:
