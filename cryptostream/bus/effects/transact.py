@@ -105,7 +105,6 @@ class Effects:
         self._lines = Lines(bus)
         self._turn = asyncio.Lock()
         self._owned: dict[str, _Owned] = {}
-        self._checked: set[str] = set()
         self._told: set[str] = set()
 
     async def __aenter__(self) -> Self:
@@ -274,9 +273,7 @@ class Effects:
                 id_of(output, one.upto)
                 if len(self._lines.parts([one.stream, output.stream])) > 1:
                     raise self._apart(one.stream, output.stream)
-            if one.stream not in self._checked:
-                check_plain(one.state)
-                self._checked.add(one.stream)
+            check_plain(one.state)
 
     def _apart(self, stream: str, output: str) -> BusRefused:
         hint = "give both names one tag in braces, as in trades:{BTCUSDT} and signals:{BTCUSDT}"

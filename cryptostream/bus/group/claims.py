@@ -5,6 +5,7 @@ removed once they hold nothing. XAUTOCLAIM: https://redis.io/docs/latest/command
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from math import inf
 from typing import Any
 
 import hiredis
@@ -47,7 +48,7 @@ class Claims:
         taken = 0
         for place, others in await self._others(places):
             taken += sum(others.values())
-            await self._claim(place, "0-0", 0, None)
+            await self._claim(place, "0-0", 0)
         return taken
 
     async def take_idle(self, places: Sequence[Place]) -> int:
@@ -60,9 +61,10 @@ class Claims:
             await self._stay(places)
         taken = 0
         for place, others in await self._others(places):
-            idle = [each for other in others for each in await self._idle(place.stream, other, self._idle_s)]
+            idle = [each for other in others for each in await self._idle(place.stream, other, self._idle_s, most=1)]
             if idle:
-                taken += await self._claim(place, min(idle, key=parse_id), round(self._idle_s * 1000), set(idle))
+                ours, most = await self._ours(place), sum(others.values())
+                taken += await self._claim(place, min(idle, key=parse_id), round(self._idle_s * 1000), ours, most)
         return taken
 
     async def remove_leavers(self, places: Sequence[Place]) -> None:
@@ -91,34 +93,60 @@ class Claims:
                 found.append((place, held))
         return found
 
-    async def _idle(self, stream: str, owner: str, idle_s: float) -> list[str]:
-        """The oldest entries that a member holds for so long."""
-        words = ("XPENDING", stream, self._group, "IDLE", str(round(idle_s * 1000)), "-", "+", str(_PAGE), owner)
+    async def _idle(self, stream: str, owner: str, idle_s: float, start: str = "-", most: int = 0) -> list[str]:
+        """The oldest entries that a member holds for so long, a page of them."""
+        idle_ms, count = str(round(idle_s * 1000)), str(most or _PAGE)
+        words = ("XPENDING", stream, self._group, "IDLE", idle_ms, start, "+", count, owner)
         return [entry_id.decode() for entry_id, *_ in await self._ask(stream, words)]
 
-    async def _claim(self, place: Place, start: str, idle_ms: int, wanted: Collection[str] | None) -> int:
-        """Take over a page's worth of what is wanted, or everything; of trimmed entries nothing but the id is left."""
-        count = 0
-        while True:
+    async def _idle_of_ours(self, place: Place, start: str) -> tuple[list[str], str]:
+        """A page of what we hold for a while, and where the next one starts; nowhere after the last."""
+        heed_cancellation()
+        ids = await self._idle(place.stream, self._consumer, self._idle_s / _PER_LOOK, start)
+        return ids, f"({ids[-1]}" if len(ids) == _PAGE else ""
+
+    async def _ours(self, place: Place) -> set[str]:
+        """Whatever we hold for a while, and so all that may be taken over from ourselves."""
+        ours: set[str] = set()
+        start = "-"
+        while start:
+            ids, start = await self._idle_of_ours(place, start)
+            ours.update(ids)
+        return ours
+
+    async def _claim(
+        self, place: Place, start: str, idle_ms: int, ours: Collection[str] = (), most: float = inf
+    ) -> int:
+        """Take over what is not `ours`, about `most` entries; of trimmed ones nothing but the id is left.
+
+        Trimmed ones of ours are forgotten with them: those that are still to come are kept to be told.
+        """
+        count, is_through = 0, False
+        while not is_through:
             heed_cancellation()
             words = ("XAUTOCLAIM", place.stream, self._group, self._consumer, str(idle_ms), start)
             told = await self._ask(place.stream, (*words, "COUNT", str(_PAGE), "JUSTID"))
             start = told[0].decode()
-            ids, gone = (_wanted(each, wanted) for each in (*told[1:], [])[:2])
-            place.claim(ids, gone)
-            count += len(ids) + len(gone)
-            if wanted is not None or start == "0-0":
-                return count
+            ids, gone = ([entry_id.decode() for entry_id in each] for each in (*told[1:], [])[:2])
+            ids = [each for each in ids if each not in ours]
+            place.claim(ids, [each for each in gone if each not in ours or place.is_to_come(each)])
+            count += len(ids) + len([each for each in gone if each not in ours])
+            is_through = start == "0-0" or count >= most
+        return count
 
     async def _stay(self, places: Sequence[Place]) -> None:
-        """Tell the others that we live and still have in our hands what we hold."""
+        """Tell the others that we live and still have in our hands what we hold.
+
+        Not of what is to come: XCLAIM forgets, silently, what was trimmed.
+        """
         for place in places:
-            heed_cancellation()
-            mine = await self._idle(place.stream, self._consumer, self._idle_s / _PER_LOOK) if self._may_write else ()
-            mine = [each for each in mine if not place.is_to_come(each)]
-            if mine:
-                words = ("XCLAIM", place.stream, self._group, self._consumer, "0", *mine, "JUSTID")
-                await self._write(place.stream, words)
+            start = "-"
+            while start and self._may_write:
+                ids, start = await self._idle_of_ours(place, start)
+                held = [each for each in ids if not place.is_to_come(each)]
+                if held:
+                    words = ("XCLAIM", place.stream, self._group, self._consumer, "0", *held, "JUSTID")
+                    await self._write(place.stream, words)
 
     def _left(self, told: Iterable[Any]) -> list[str]:
         facts = [dict(zip(each[::2], each[1::2], strict=True)) for each in told]
@@ -171,8 +199,3 @@ class Claims:
         """What is only tidy is left alone where we have no right to it."""
         self._may_write = False
         _log.warning("group.untidy", group=self._group, reason=str(refused), hint=refused.hint)
-
-
-def _wanted(ids: Iterable[bytes], wanted: Collection[str] | None) -> list[str]:
-    found = [entry_id.decode() for entry_id in ids]
-    return found if wanted is None else [each for each in found if each in wanted]

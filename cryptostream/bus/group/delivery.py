@@ -10,6 +10,9 @@ from cryptostream.bus.group.place import Place
 from cryptostream.bus.group.read import Answer, Row, Slice
 from cryptostream.bus.group.trimmed import Facts
 from cryptostream.engine.stats import GroupStats
+from cryptostream.errors import BusUnavailable
+from cryptostream.model.events import Entry
+from cryptostream.model.ports import Clock
 
 _log = logs.get("bus")
 
@@ -17,12 +20,13 @@ _log = logs.get("bus")
 class Delivery:
     """Makes slices of answers, counts them, and keeps what is to be acknowledged until somebody sends it."""
 
-    def __init__(self, bus: Bus, group: str, stats: GroupStats) -> None:
+    def __init__(self, bus: Bus, group: str, stats: GroupStats, clock: Clock) -> None:
         self.survived: dict[str, list[str]] = {}
         """Suspects of each stream that were handed over last."""
         self._bus = bus
         self._group = group
         self._stats = stats
+        self._clock = clock
         self._acks: dict[str, list[str]] = {}
         self._told = False
 
@@ -62,7 +66,7 @@ class Delivery:
         made: list[Slice] = []
         found = dict(answer.rows)
         for stream in old:
-            made += self._pending(places[stream], found.pop(stream, []))
+            made += await self._pending(places[stream], found.pop(stream, []))
         for stream, facts in answer.facts.items():
             made += await self._looked_at(places[stream], facts, found.pop(stream, []), count)
         for stream, rows in found.items():
@@ -75,11 +79,11 @@ class Delivery:
             self._told = True
             _log.warning("group.uncountable", group=self._group, stream=stream, why="Redis 7 counts what is trimmed")
 
-    def _pending(self, place: Place, rows: list[Row]) -> list[Slice]:
+    async def _pending(self, place: Place, rows: list[Row]) -> list[Slice]:
         slices, done, lost = place.take_old(rows)
         self.acknowledge(place.stream, done)
         if lost:
-            self._tell_lost(place.stream, lost)
+            await self._tell_lost(place.stream, lost, [one.gap for one in slices if one.gap])
         ids = [row[0] for one in slices for row in one.rows]
         suspects = [entry_id for entry_id in ids if entry_id in place.suspects]
         if suspects:
@@ -107,25 +111,34 @@ class Delivery:
         was_counted, is_drained = place.is_counted, facts.is_caught_up or len(rows) < count
         place.is_counted = was_counted or is_drained
         lost = trimmed.lost(facts) if was_counted or not facts.is_caught_up else 0
-        await self._repair(place.stream, facts, rows, lost, is_drained=is_drained and not was_counted)
-        if not lost:
-            return slices
-        left, right = newest, slices[0].rows[0] if slices else None
-        if facts.is_caught_up:  # it slipped away between two looks, while nobody noticed
-            left, right = seen, newest
-        lost = min(lost, trimmed.between(left, right, delivered=facts.delivered) or lost)
-        self._tell_lost(place.stream, lost)
-        gap = trimmed.gap(place.stream, lost, before=left, after=right, delivered=facts.delivered)
-        return [Slice(place.stream, slices[0].rows if slices else [], gap)]
+        if lost:
+            left, right = newest, slices[0].rows[0] if slices else None
+            if facts.is_caught_up:  # it slipped away between two looks, while nobody noticed
+                left, right = seen, newest
+            less = min(lost, trimmed.between(left, right, delivered=facts.delivered) or lost)
+            gap = trimmed.gap(place.stream, less, before=left, after=right, delivered=facts.delivered)
+            await self._tell_lost(place.stream, less, [gap])
+            slices = [Slice(place.stream, slices[0].rows if slices else [], gap)]
+        await self._repair(place, facts, rows, lost, is_drained=is_drained and not was_counted)
+        return slices
 
-    async def _repair(self, stream: str, facts: Facts, rows: Sequence[Row], lost: int, *, is_drained: bool) -> None:
-        """Have the server count what was lost as read; of a group that `is_drained` it is known what it has read."""
+    async def _repair(self, place: Place, facts: Facts, rows: Sequence[Row], lost: int, *, is_drained: bool) -> None:
+        """Have the server count what was lost as read; of a group that `is_drained` it is known what it has read.
+
+        After the loss was told: whoever finds the count right has no reason to tell it.
+        """
         told = (facts.read or 0) + len(rows)
         right = facts.added if is_drained else told + lost
-        if right != told:
-            delivered = rows[-1][0] if rows else facts.delivered
-            await trimmed.repair(self._bus, self._group, stream, delivered, right, told=told)
+        if right == told:
+            return
+        delivered = rows[-1][0] if rows else facts.delivered
+        try:
+            await trimmed.repair(self._bus, self._group, place.stream, delivered, right, told=told)
+        except BusUnavailable:
+            place.is_counted = False  # put right later, as after any new connection
 
-    def _tell_lost(self, stream: str, lost: int) -> None:
+    async def _tell_lost(self, stream: str, lost: int, gaps: Sequence[Entry]) -> None:
         self._stats.lost += lost
         _log.warning("group.lost", group=self._group, stream=stream, entries=lost, cause=trimmed.CAUSE)
+        for gap in gaps:
+            await trimmed.record(self._bus, self._group, gap, self._clock)

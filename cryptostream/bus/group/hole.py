@@ -1,4 +1,7 @@
-"""What lies between the last recorded entry and the oldest one that a stream still holds."""
+"""What is missing between two entries: of a recording, of the stream it was made of, or where one follows the other."""
+
+from collections.abc import Sequence
+from itertools import pairwise
 
 from cryptostream.bus.keys import parse_id
 from cryptostream.model.codec import iso
@@ -19,6 +22,42 @@ def hole(last: Entry | None, place: str, oldest: Entry) -> Entry | None:
         return _gap(oldest, place, ms, parse_id(oldest.entry_id)[0], None)
     before = (_number(last, "trade_id", "gap_to") if last else None) or sequence
     return _gap(oldest, place, before + 1, first - 1, first - before - 1) if first > before + 1 else None
+
+
+def missing(last: Entry | None, place: str, following: Entry) -> Entry | None:
+    """As `hole` where entries are counted, their ids being `<ms>-<trade_id>`; None for all others."""
+    return hole(last, place, following) if _is_counted(following) else None
+
+
+def breaks(last: Entry | None, place: str, page: Sequence[Entry]) -> list[int]:
+    """Where in a page of a recording trades are missing before the entry; `place` is empty where it has no neighbour.
+
+    The ids of a stream's trades rise. So a page that goes as far as it is long is whole, which two of its ids tell.
+    """
+    if not (_is_counted(page[0]) or _is_counted(page[-1])):
+        return []
+    ids = [place or page[0].entry_id, page[-1].entry_id]
+    start, end = (parse_id(entry_id)[1] for entry_id in ids)
+    if end - start == len(page) - (not place):
+        return []
+    inner = [at for at, (left, right) in enumerate(pairwise(page), 1) if missing(left, left.entry_id, right)]
+    return [0, *inner] if place and missing(last, place, page[0]) else inner
+
+
+def end_of(entry: Entry) -> str:
+    """The id up to which an entry goes: its own, or for a gap that of the last trade that is missing.
+
+    >>> end_of(Entry("trades:A", "1004-5", {"kind": "gap", "gap_from": "5", "gap_to": "7"}))
+    '1004-7'
+    """
+    if entry.fields.get("kind") != "gap" or not _is_counted(entry):
+        return entry.entry_id
+    ms, sequence = parse_id(entry.entry_id)
+    return f"{ms}-{_number(entry, 'gap_to') or sequence}"
+
+
+def _is_counted(entry: Entry) -> bool:
+    return _number(entry, "trade_id", "gap_from") == parse_id(entry.entry_id)[1]
 
 
 def _gap(oldest: Entry, place: str, gap_from: int, gap_to: int, count: int | None) -> Entry:

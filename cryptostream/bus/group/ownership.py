@@ -1,7 +1,7 @@
 """Who of a group reads which streams: everybody all of them, or each member its share, by the streams' names.
 
 A share is found by a hash that is the same in every process and in every version, so that whoever starts with the
-same `--shard 1/4` reads the same streams. Members that come and go by themselves share by `bus/lease.py`.
+same `--shard 1/4` reads the same streams. Members that come and go by themselves share by `lease.py`.
 """
 
 from binascii import crc32

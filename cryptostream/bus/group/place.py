@@ -42,9 +42,10 @@ class Place:
     """What was handed over may be sent again, for the line was lost; it is in somebody's hands or acknowledged."""
     claimed: set[str] = field(default_factory=set)
     """What was taken over from others, and is to be handed over though it is older than what was."""
-    taken: set[str] = field(default_factory=set)
     vanished: list[str] = field(default_factory=list)
     """Of that, in order, what had been trimmed."""
+    taken: set[str] = field(default_factory=set)
+    """Claimed entries that are in somebody's hands: older than what was acknowledged, not acknowledged themselves."""
     suspects: set[str] = field(default_factory=set)
     """Entries that a process may have died of."""
     stuck: str = BEGINNING

@@ -1,17 +1,17 @@
 """What the next read of a group asks for: what is pending of some streams, what is new of the others."""
 
 from collections.abc import Iterable, Sequence
-from heapq import nsmallest
 from operator import attrgetter
 from typing import NamedTuple
 
 from cryptostream.bus.group.place import Place
 from cryptostream.bus.group.read import BLOCK_S, NEW, Read
 
-_AT_ONCE = 500
-"""Of streams that fill their reads, as many are read in one go as give this many entries, and the others by turns.
+_AT_ONCE = 300
+"""Streams that fill their reads are read by turns, as many in one go as give this many entries.
 
-A reply of 5,000 entries is some 6 MB of small objects: more than a core's cache holds, and then they cost thrice.
+A reply of 5,000 entries is some 6 MB of small objects: more than a core's cache holds, and then an entry costs twice as
+much. Of 300 the lists are too few for the garbage collector to look at them, two for an entry.
 """
 _MOST = 20_000
 """The most entries that one read takes of those others together; at least one of each."""
@@ -63,10 +63,9 @@ def plan(places: Iterable[Place], count: int, now_s: float) -> Plan:
     )
 
 
-def _whose_turn(full: Sequence[Place], most: int) -> Sequence[Place]:
+def _whose_turn(full: list[Place], most: int) -> list[Place]:
     """Those that have waited longest; whoever has had its turn waits for all others."""
-    chosen = nsmallest(most, full, key=attrgetter("turn"))
-    last = max((place.turn for place in full), default=0)
-    for place in chosen:
-        place.turn = last + 1
-    return chosen
+    full.sort(key=attrgetter("turn"))
+    for place in full[:most]:
+        place.turn = full[-1].turn + 1
+    return full[:most]

@@ -8,13 +8,14 @@ group is made at the last recorded entry. The order of the steps is what makes a
 2. write the seam into the cursor, *then* make the group: a seam without a group is not one, and the archive goes on;
 3. drop the cursor once everything up to the seam is committed, which a sink that gathers may make much later.
 
+Where trades are missing inside the recording, they are read from the stream in their place; see `inner.py`.
+
 Streams are read one after the other, so that memory holds a page of one of them; no order holds across streams.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -26,6 +27,7 @@ from cryptostream.bus.ask import asking, heed_cancellation
 from cryptostream.bus.connect import Bus
 from cryptostream.bus.group.cursor import Cursor, Cursors
 from cryptostream.bus.group.hole import NOT_RECORDED, hole
+from cryptostream.bus.group.inner import Inner, Tape
 from cryptostream.bus.group.ownership import EVERYTHING
 from cryptostream.bus.group.place import before
 from cryptostream.bus.group.poison import pause_s, set_aside
@@ -38,32 +40,10 @@ from cryptostream.model.events import Entry
 from cryptostream.model.ports import Archive, Batch, Clock, Ownership, Rejecting, Source
 
 _NEW = "$"
+_PAGE = 1000
 _log = logs.get("bus")
 
 T = TypeVar("T")
-
-
-@dataclass
-class _Tape:
-    """A stream that is read from the archive: handed over up to `place`, committed up to `safe`."""
-
-    place: str
-    safe: str
-    seam: str = ""
-    last: Entry | None = None
-    begun: bool = False
-    """Whether an entry at `place` was ever handed over: before that, nothing can be missing behind it."""
-
-    @property
-    def cursor(self) -> Cursor:
-        return Cursor(self.safe, self.seam)
-
-    @property
-    def committed(self) -> bool:
-        return bool(self.seam) and parse_id(self.safe) >= parse_id(self.seam)
-
-    def covers(self, entry: Entry) -> bool:
-        return parse_id(entry.entry_id) <= parse_id(self.seam or self.place)
 
 
 class Seam(Source, Rejecting):
@@ -93,9 +73,10 @@ class Seam(Source, Rejecting):
         self._settings = settings or GroupSettings()
         self._gate = _Gate(ownership)
         self._cursors = Cursors(bus, group)
-        self._tapes: dict[str, _Tape] = {}
+        self._tapes: dict[str, Tape] = {}
         self._unsaved: set[str] = set()
         self._tries: dict[tuple[str, str], int] = {}
+        self._inner = Inner(self._held, self._late, self._tell)
         self._stopped = False
         self.group = Group(
             bus, patterns, group=group, consumer=consumer, clock=clock, settings=settings, ownership=self._gate
@@ -151,7 +132,7 @@ class Seam(Source, Rejecting):
             if tape is None or not tape.covers(entry):
                 live += () if entry.fields.get("cause") == NOT_RECORDED else (entry,)
             else:
-                tape.safe = max(tape.safe, entry.entry_id, key=parse_id)
+                tape.commit(entry)
                 self._unsaved.add(entry.stream)
         await self._save()
         if live:
@@ -166,11 +147,12 @@ class Seam(Source, Rejecting):
         tries = self._tries[entry.stream, entry.entry_id] = self._tries.get((entry.stream, entry.entry_id), 0) + 1
         self.stats.rejected += 1
         if tries < self._settings.max_deliveries:
-            tape.place = before(entry.entry_id)
+            tape.back_to(before(entry.entry_id))
             await self._clock.sleep(pause_s(tries))
             return
         await self._set_aside(entry, error, tries)
-        tape.place = tape.safe = entry.entry_id
+        tape.commit(entry)
+        tape.back_to(tape.safe)
         self._unsaved.add(entry.stream)
         await self._save()
 
@@ -199,30 +181,47 @@ class Seam(Source, Rejecting):
         cursor = await self._cursors.get(stream)
         if await self._has_group(stream):
             if cursor and cursor.seam:
-                self._tapes[stream] = _Tape(cursor.safe, cursor.safe, cursor.seam)
+                is_entry = parse_id(cursor.safe)[1] > 0  # not a time to start from, before which nothing is missed
+                self._tapes[stream] = Tape(cursor.safe, cursor.safe, cursor.seam, begun=is_entry)
             elif cursor:
                 await self._cursors.drop([stream])
             return
         if cursor or self._settings.start != _NEW:
             safe = cursor.safe if cursor else self._settings.start
-            self._tapes[stream] = _Tape(safe, safe, begun=cursor is not None)
+            self._tapes[stream] = Tape(safe, safe, begun=cursor is not None)
 
     async def _played(self, stream: str) -> AsyncIterator[Batch[Entry]]:
-        """What is recorded of a stream above its place, up to its seam if it has one."""
+        """What is recorded of a stream above its place, up to its seam if it has one, and what is missing in that."""
         tape = self._tapes.get(stream)
         while tape and not self._stopped:
-            pages = self._archive.after(stream, tape.place)
+            is_known = tape.last or not tape.begun
+            pages = self._archive.after(stream, tape.place if is_known else before(tape.place))
             while not self._stopped and (page := await asyncio.to_thread(next, pages, None)):
                 heed_cancellation()
                 if not (page := _up_to(tape.seam, page)):
                     return
-                tape.place, tape.last, tape.begun = page[-1].entry_id, page[-1], True
-                self.stats.read += len(page)
-                yield Batch(page)
-                if tape.place != page[-1].entry_id:
+                if page[0].entry_id == tape.place:
+                    tape.last = page.pop(0)  # handed over before; whether it is a gap, and how far it goes, counts
+                async for batch in self._pieces(stream, tape, page):
+                    yield batch
+                if page and parse_id(tape.place) < parse_id(page[-1].entry_id):
                     break  # an entry of it was rejected: from there again
             else:
                 return
+
+    async def _pieces(self, stream: str, tape: Tape, page: list[Entry]) -> AsyncIterator[Batch[Entry]]:
+        """A page with what is missing in it, until an entry is rejected."""
+        if not page:
+            return
+        async with aclosing(self._inner.whole(stream, tape, page)) as pieces:  # type: ignore[type-var]
+            async for piece in pieces:
+                if self._stopped:
+                    return
+                place = tape.hand(piece)
+                self.stats.read += len(piece)
+                yield Batch(piece)
+                if tape.place != place:
+                    return
 
     async def _joined(self, stream: str) -> AsyncIterator[Batch[Entry]]:
         """Read on until the stream reaches back to where the archive ends; then the group takes over there."""
@@ -250,7 +249,7 @@ class Seam(Source, Rejecting):
             self._unsaved.add(stream)
             await self._save()
 
-    async def _hand_over(self, stream: str, tape: _Tape) -> None:
+    async def _hand_over(self, stream: str, tape: Tape) -> None:
         """Make the group at the place; written down first, so that the recording is read up to there whatever comes."""
         await self._cursors.put({stream: Cursor(tape.safe, tape.place)})
         with asking(self._bus, stream):
@@ -311,6 +310,19 @@ class Seam(Source, Rejecting):
         with asking(self._bus, stream):
             found: Any = await self._bus.command.xrange(stream, count=1)
         return Entry(stream, *found[0]) if found else None
+
+    async def _held(self, stream: str, above: str, below: str) -> list[Entry]:
+        return await self._insist(partial(self._range, stream, above, below))
+
+    async def _range(self, stream: str, above: str, below: str) -> list[Entry]:
+        with asking(self._bus, stream):
+            found: Any = await self._bus.command.xrange(stream, min=f"({above}", max=f"({below}", count=_PAGE)
+        return [Entry(stream, *row) for row in found]
+
+    async def _late(self, stream: str, above: str, below: str) -> list[Entry]:
+        """What has been recorded there by now."""
+        page = await asyncio.to_thread(next, self._archive.after(stream, above), None) or []
+        return [entry for entry in page if parse_id(entry.entry_id) < parse_id(below)]
 
     async def _set_aside(self, entry: Entry, error: str, tries: int) -> None:
         """Make it a dead letter. Written again after a crash in between, for then it is read again too."""

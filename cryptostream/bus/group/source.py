@@ -88,7 +88,7 @@ class Group(Source, Rejecting):
         )
         self._consumer = consumer
         self._places: dict[str, Place] = {}
-        self._delivery = Delivery(bus, group, self.stats)
+        self._delivery = Delivery(bus, group, self.stats, clock)
         self._reader: Reader | None = None
         self._plan: Plan | None = None  # the last one, while it still holds
         self._look_at_s = clock.monotonic()
@@ -118,8 +118,6 @@ class Group(Source, Rejecting):
                 else:
                     outage.over()
                     self.stats.trouble = ""
-                for gap in [one.gap for one in found or () if one.gap]:
-                    await trimmed.record(self._bus, self._group, gap, self._clock)
                 if found is not None:
                     yield found
         finally:
@@ -260,11 +258,7 @@ class Group(Source, Rejecting):
         self._plan = planned if waits and not full and planned.rest_s == BLOCK_S else None
         if self._settings.until is not None:
             self._note_dry(answer)
-        try:
-            slices = await self._delivery.slices(self._places, answer, planned.pending, planned.most)
-        except BaseException:
-            self.reread([stream for stream, _ in answer.rows])
-            raise
+        slices = await self._delivery.slices(self._places, answer, planned.pending, planned.most)
         return slices if slices or waits else None
 
     def _note_dry(self, answer: Answer) -> None:

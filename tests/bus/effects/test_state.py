@@ -1,15 +1,19 @@
 """Saved state comes back as it was, or is refused with what to do."""
 
-from collections import deque
+from collections import defaultdict, deque
 from decimal import Decimal
 from math import inf, nan
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from cryptostream.bus.connect import connect
 from cryptostream.bus.effects.state import Saved, Stored, check_plain, packed
+from cryptostream.bus.effects.transact import Effects, Work
 from cryptostream.errors import StateRefused
+from cryptostream.testing import ManualClock
 
 
 def stored(state: bytes = packed({"n": 1}), version: bytes = b"1", config: bytes = b"c") -> Stored:
@@ -58,9 +62,24 @@ def test_a_state_of_another_version_or_configuration_is_refused_with_what_to_do(
         ({"window": deque([1.0])}, r"state\['window'\] is a deque"),
         ([{"a": (1, 2)}], r"state\[0\]\['a'\] is a tuple"),
         ({"price": Decimal("1.5")}, "is a Decimal"),
+        ({"seen": {1, 2}}, r"state\['seen'\] is a set"),
+        ({"prices": [1.5, Decimal("1.5")]}, r"state\['prices'\]\[1\] is a Decimal"),
+        ({"counts": defaultdict(int)}, r"state\['counts'\] is a defaultdict"),
         ({(1, 2): 3}, r"the key \(1, 2\) of state is a tuple"),
     ],
 )
 def test_what_would_come_back_as_something_else_is_refused_by_name(state: Any, where: str) -> None:
     with pytest.raises(TypeError, match=where):
         check_plain(state)
+
+
+async def test_a_state_that_ceases_to_be_plain_is_refused_at_the_commit_where_it_does(
+    bus_url: str, data_dir: Path, clock: ManualClock
+) -> None:
+    async with connect(bus_url, data_dir=data_dir, clock=clock) as bus, Effects(bus, "g") as effects:
+        await effects.claim(["trades:A"])
+        await effects.commit([Work("trades:A", (), (), {"seen": [1]}, "1-1")])
+        with pytest.raises(TypeError, match=r"state\['seen'\] is a tuple"):
+            await effects.commit([Work("trades:A", (), (), {"seen": (1, 2)}, "1-2")])
+        saved = await effects.claim(["trades:A"])
+    assert saved == {"trades:A": Saved({"seen": [1]}, "1-1")}

@@ -329,6 +329,19 @@ async def test_a_consumer_whose_state_is_dropped_begins_anew_and_writes_nothing_
 # An acknowledgement never passes without its output.
 
 
+async def test_of_work_that_is_partly_done_what_is_new_is_written_though_the_output_stream_went_on(bus: Bus) -> None:
+    await deliver(bus, [1, 2, 3, 4])
+    async with Effects(bus, "g") as first:
+        await first.claim([IN])
+        await first.commit([work(1, 2)])
+    await bus.command.xadd(OUT, {"of": "another"}, id="9-0")
+    await forget(bus, "g", [IN])
+    async with Effects(bus, "g") as again:
+        await again.claim([IN])
+        await again.commit([work(1, 2, 3, 4)])
+    assert len([fields for _, fields in await bus.command.xrange(OUT) if fields["of"] == IN]) == 4
+
+
 async def test_an_output_key_of_another_type_stops_everything(bus: Bus, effects: Effects) -> None:
     await deliver(bus, [1, 2, 3])
     await effects.claim([IN])

@@ -8,6 +8,7 @@ import pytest
 from cryptostream.bus.connect import Bus, connect
 from cryptostream.bus.group import claims
 from cryptostream.engine.clock import SystemClock
+from cryptostream.model.events import Entry
 from cryptostream.testing import ManualClock
 from tests.bus.members import STREAM, Ours, add, ids, member, pending, read, some
 
@@ -105,16 +106,93 @@ async def test_only_what_is_ours_is_read_and_what_is_not_any_more_is_let_go(bus:
 
 async def test_an_entry_that_somebody_put_back_is_handled_again_and_nothing_else(bus: Bus, clock: ManualClock) -> None:
     await add(bus, STREAM, 1, 2, 3)
-    source = member(bus, clock, ownership=Ours(STREAM))
+    source = member(bus, clock, ownership=Ours(STREAM), claim_idle_s=IDLE_S)
     batches = source.batches()
-    batch = await anext(batches)
-    while not batch.events:
-        batch = await anext(batches)
+    await some(batches)
     source.acknowledge(STREAM, ["1000-1"])
     await anext(batches)
+    await idle()  # 2 and 3 stay in hand
     await bus.command.xclaim(STREAM, "g", "retrier", 0, ["1000-1"], idle=10**9, force=True)  # type: ignore[arg-type]
     clock.advance(60)
     assert ids(await some(batches)) == [1]
+    await add(bus, STREAM, 4)
+    assert ids(await some(batches)) == [4]
+    await batches.aclose()
+
+
+async def test_what_was_taken_over_and_is_in_hand_stays_pending_when_the_line_is_lost(
+    bus: Bus, clock: ManualClock
+) -> None:
+    await add(bus, STREAM, 1)
+    await read(member(bus, clock, name="dead"), 1, commit=False)
+    await add(bus, STREAM, 2, 3)
+    source = member(bus, clock, claim_idle_s=IDLE_S)
+    batches = source.batches()
+    source.acknowledge(STREAM, [one.entry_id for one in await some(batches)])
+    await idle()
+    clock.advance(6)
+    assert ids(await some(batches)) == [1]
+    await source._lose_touch()
+    await add(bus, STREAM, 4)
+    assert ids(await some(batches)) == [4]
+    await batches.aclose()
+    assert [entry_id for _, entry_id in await pending(bus)] == ["1000-1", "1000-4"]
+
+
+async def test_all_of_the_many_entries_that_one_holds_are_kept(
+    bus: Bus, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "_PAGE", 2)
+    await add(bus, STREAM, *range(1, 6))
+    source = member(bus, clock, claim_idle_s=IDLE_S)
+    batches = source.batches()
+    await some(batches)
+    await idle(1.0)
+    await add(bus, STREAM, 6)
+    clock.advance(6)
+    await some(batches)
+    found = await bus.command.xpending_range(STREAM, "g", "-", "+", 10, idle=1000)
+    assert [one["message_id"] for one in found] == []
+    await batches.aclose()
+
+
+async def test_all_of_the_many_entries_that_a_dead_member_held_are_taken_over_at_once(
+    bus: Bus, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "_PAGE", 2)
+    await add(bus, STREAM, *range(1, 8))
+    await read(member(bus, clock, name="dead"), 7, commit=False)
+    await add(bus, STREAM, 8)
+    heir = member(bus, clock, claim_idle_s=IDLE_S)
+    batches = heir.batches()
+    await some(batches)
+    await idle()
+    clock.advance(6)
+    assert ids(await some(batches)) == list(range(1, 8))
+    assert heir.stats.claimed == 7
+    await batches.aclose()
+
+
+@pytest.mark.parametrize("holders", [["me"], ["dead", "me"]], ids=["alone", "beside what a dead member held"])
+async def test_what_is_trimmed_before_its_turn_is_counted_although_others_are_told_that_we_live(
+    bus: Bus, clock: ManualClock, holders: list[str]
+) -> None:
+    await add(bus, STREAM, *range(1, 11))
+    if holders[0] == "dead":
+        await read(member(bus, clock, name="dead", count=2), 2, commit=False)
+    await read(member(bus, clock, count=10), 8, commit=False)
+    again = member(bus, clock, count=1, claim_idle_s=IDLE_S)
+    batches = again.batches()
+    [first] = ids(await some(batches))
+    assert first == 2 * len(holders) - 1
+    await bus.command.xtrim(STREAM, maxlen=3, approximate=False)
+    await idle()
+    clock.advance(6)
+    found: list[Entry] = []
+    while not found or found[-1].entry_id != "1000-10":
+        found += await some(batches)
+    assert [one for one in ids(found) if isinstance(one, int)] == [8, 9, 10]
+    assert again.stats.lost == 6
     await batches.aclose()
 
 

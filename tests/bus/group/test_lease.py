@@ -146,6 +146,19 @@ async def test_who_lost_its_leases_meanwhile_notices_when_it_renews(bus: Bus, jo
     assert taken == set(STREAMS)
 
 
+async def test_who_slept_until_its_leases_ended_does_not_renew_those_of_its_heir(
+    bus: Bus, join: Callable[[str], Leases]
+) -> None:
+    sleeper, heir = join("a"), join("b")
+    await settled(sleeper)
+    await pause(bus, sleeper)
+    await settled(heir)
+    sleeper._clock.advance(TTL_S)  # type: ignore[attr-defined]
+    await bus.command.pexpire(f"lease:g:{STREAMS[0]}", 5000)
+    await sleeper._renew()
+    assert await bus.command.pttl(f"lease:g:{STREAMS[0]}") <= 5000
+
+
 async def test_two_processes_of_one_name_are_two_members(join: Callable[[str], Leases]) -> None:
     found = await settled(join("a"), join("a"))
     assert [len(one) for one in found] == [3, 3]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cryptostream.bus.connect import Bus, connect
-from cryptostream.bus.group.read import GroupGone, Read, Reader, reader
+from cryptostream.bus.group.read import GroupGone, Read, Reader, reader, xack
 from cryptostream.bus.group.trimmed import Facts
 from cryptostream.bus.resp import ServerWire
 from cryptostream.errors import BusRefused, BusUnavailable
@@ -55,6 +55,11 @@ async def test_acknowledgements_ride_in_front_of_the_read_in_one_write(
     monkeypatch.setattr(ServerWire, "send", counted)
     answer = await wire.read(NEW, {STREAM: ["1000-1", "1000-2"]})
     assert (answer.acked, answer.rows, sent, await pending(bus)) == (2, [], [2], [])
+
+
+def test_ids_of_several_lengths_are_acknowledged_together() -> None:
+    assert xack("s", "g", ["9-1", "10-1"]) == ("*5\r\n$4\r\nXACK\r\n$1\r\ns\r\n$1\r\ng\r\n$3\r\n9-1\r\n$4\r\n10-1\r\n")
+    assert xack("s", "g", ["1-1", "2-1"]).endswith("$3\r\n1-1\r\n$3\r\n2-1\r\n")
 
 
 async def test_looking_tells_how_the_stream_stood_before_it_was_read(bus: Bus, wire: Reader) -> None:

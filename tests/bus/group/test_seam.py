@@ -78,6 +78,21 @@ async def read(source: Seam, count: int, *, commit: bool = True) -> list[str]:
     return [_said(entry) for entry in found]
 
 
+async def read_one_by_one(source: Seam, count: int, *, commit: bool = True) -> list[str]:
+    """The same, and of the last batch nothing behind them is committed."""
+    found: list[Entry] = []
+    async with source:
+        batches = source.batches()
+        while len(found) < count:
+            batch: Batch[Entry] = await anext(batches)
+            taken = batch.events[: count - len(found)]
+            found += taken
+            if commit:
+                await source.commit(Batch(taken, batch.token))
+        await batches.aclose()  # type: ignore[attr-defined]
+    return [_said(entry) for entry in found]
+
+
 def _said(entry: Entry) -> str:
     return entry.fields.get("trade_id") or f"+{entry.fields['gap_from']}..{entry.fields['gap_to']}"
 
@@ -151,6 +166,106 @@ async def test_a_stream_that_redis_does_not_hold_goes_on_when_it_comes(bus: Bus,
 async def test_streams_that_were_not_recorded_come_from_the_bus(bus: Bus, clock: ManualClock) -> None:
     await add(bus, *trades(1, 2, "trades:B"), *trades(3, 4))
     assert sorted(await read(seam(bus, Shelf(*trades(1, 3)), clock), 6)) == sorted([*numbers(1, 2), *numbers(1, 4)])
+
+
+@pytest.mark.parametrize("page", [1, 2, 3, 100])
+async def test_what_a_recording_leaves_out_is_read_from_the_stream(bus: Bus, clock: ManualClock, page: int) -> None:
+    await add(bus, *trades(1, 9))
+    source = seam(bus, Shelf(*trades(1, 2), *trades(5, 6), trade(8), page=page), clock)
+    assert await read(source, 9) == numbers(1, 9)
+    assert source.stats.lost == 0
+    assert await cursors(bus) == {}
+
+
+@pytest.mark.parametrize("page", [1, 2, 3, 100])
+async def test_what_nobody_holds_of_a_recordings_hole_is_told_once(bus: Bus, clock: ManualClock, page: int) -> None:
+    await add(bus, *trades(9, 9))
+    source = seam(bus, Shelf(*trades(1, 3), *trades(6, 8), page=page), clock)
+    assert await read(source, 8) == [*numbers(1, 3), "+4..5", *numbers(6, 9)]
+    assert source.stats.lost == 2
+
+
+@pytest.mark.parametrize("stopped_after", range(1, 10))
+@pytest.mark.parametrize("commit", [True, False])
+async def test_a_hole_that_is_half_there_is_half_read_and_half_told(
+    bus: Bus, clock: ManualClock, stopped_after: int, commit: bool
+) -> None:
+    """Wherever it stops: what was committed, gaps too, never comes again, the rest always does."""
+    whole = ["1", "2", "+3..4", "5", "+6..7", "8", "9", "10", "11"]
+    shelf = Shelf(*trades(1, 2), *trades(9, 10), page=100)
+    await add(bus, trade(5), trade(8), trade(11))
+    first = await read_one_by_one(seam(bus, shelf, clock), stopped_after, commit=commit)
+    left = len(whole) - len(first) if commit else len(whole)
+    after = await read(seam(bus, shelf, clock), left) if left else []
+    assert first == whole[:stopped_after]
+    assert (first if commit else []) + after == whole
+
+
+async def test_a_hole_behind_what_was_committed_is_seen_though_the_group_was_made(bus: Bus, clock: ManualClock) -> None:
+    shelf = Shelf(*trades(1, 2), *trades(5, 6))
+    await add(bus, *trades(3, 7))
+    async with (source := seam(bus, shelf, clock)):
+        batches = source.batches()
+        found: list[Entry] = []
+        while len(found) < 7:
+            found += (await anext(batches)).events
+        await source.commit(Batch(found[:2]))
+        await batches.aclose()  # type: ignore[attr-defined]
+    assert await cursors(bus) == {"trades:A": "1002-2 1006-6"}
+    assert await read(seam(bus, shelf, clock), 5) == numbers(3, 7)
+
+
+async def test_a_hole_that_is_recorded_while_it_is_trimmed_is_found_there(bus: Bus, clock: ManualClock) -> None:
+    shelf = Shelf(*trades(1, 2), *trades(6, 7), page=100)
+    await add(bus, trade(5), trade(8))
+    looks = iter(range(10))
+
+    def recorded_meanwhile() -> None:
+        if next(looks) == 1:
+            shelf.entries += trades(3, 4)
+            shelf.entries.sort(key=lambda entry: parse_id(entry.entry_id))
+
+    shelf.looked = recorded_meanwhile
+    assert await read(seam(bus, shelf, clock), 8) == numbers(1, 8)
+
+
+@pytest.mark.parametrize("stopped_after", range(1, 7))
+async def test_a_gap_that_was_recorded_is_no_hole(bus: Bus, clock: ManualClock, stopped_after: int) -> None:
+    gap = Entry("trades:A", "1002-3", {"kind": "gap", "exchange": "x", "pair": "A", "gap_from": "3", "gap_to": "5"})
+    shelf = Shelf(*trades(1, 2), gap, *trades(6, 7), page=3)
+    await add(bus, trade(8))
+    first = await read_one_by_one(seam(bus, shelf, clock), stopped_after)
+    after = await read(seam(bus, shelf, clock), 6 - stopped_after)
+    assert first + after == ["1", "2", "+3..5", "6", "7", "8"]
+
+
+async def test_an_entry_of_a_hole_that_nobody_can_handle_is_set_aside(bus: Bus, clock: ManualClock) -> None:
+    await add(bus, *trades(3, 7))
+    tried: list[str] = []
+    async with (source := seam(bus, Shelf(*trades(1, 2), *trades(5, 6), page=4), clock, max_deliveries=2)):
+        batches = source.batches()
+        while "7" not in tried:
+            batch = await anext(batches)
+            for place, entry in enumerate(batch.events):
+                tried.append(_said(entry))
+                if _said(entry) in {"3", "5"}:
+                    await source.commit(Batch(batch.events[:place]))
+                    await source.reject(entry, "no")
+                    break
+            else:
+                await source.commit(batch)
+        await batches.aclose()  # type: ignore[attr-defined]
+    assert tried == ["1", "2", "3", "3", "4", "5", "5", "6", "7"]
+
+
+async def test_in_streams_that_are_not_counted_nothing_is_missing(bus: Bus, clock: ManualClock) -> None:
+    candles = [Entry("trades:A", f"{at}-1", {"exchange": "x", "close": str(at)}) for at in (1000, 2000, 5000)]
+    source = seam(bus, Shelf(*candles), clock)
+    async with source:
+        batches = source.batches()
+        found = [*(await anext(batches)).events, *(await anext(batches)).events]
+        await batches.aclose()  # type: ignore[attr-defined]
+    assert found == candles
 
 
 @pytest.mark.parametrize("stopped_after", range(1, 9))
@@ -402,3 +517,11 @@ async def test_a_seam_over_a_recorded_folder(bus: Bus, clock: ManualClock, tmp_p
     source = seam(bus, Recording(tmp_path / "parquet"), clock, start=made[1].entry_id)
 
     assert await read(source, 6) == numbers(3, 8)
+
+
+async def test_a_recorded_folder_without_one_of_its_files(bus: Bus, clock: ManualClock, tmp_path: Path) -> None:
+    made = recordings.trades(1, 8)
+    recordings.record(tmp_path / "parquet", made[:2])
+    recordings.record(tmp_path / "parquet", made[4:6])
+    await add(bus, *made[3:])
+    assert await read(seam(bus, Recording(tmp_path / "parquet"), clock), 8) == ["1", "2", "+3..3", *numbers(4, 8)]

@@ -1,7 +1,7 @@
 """A reader that was too slow is told how much it lost, exactly, and in its place (promise G5), on both engines."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -10,8 +10,11 @@ import pytest
 
 from cryptostream.bus.connect import Bus, connect
 from cryptostream.bus.group import trimmed
+from cryptostream.bus.group.source import Group
 from cryptostream.bus.group.trimmed import Facts
+from cryptostream.bus.resp import ServerWire
 from cryptostream.engine.clock import SystemClock
+from cryptostream.errors import BusUnavailable
 from cryptostream.model.events import Entry
 from cryptostream.testing import ManualClock
 from tests.bus.members import STREAM, add, ids, member, pending, read, some
@@ -95,6 +98,79 @@ async def test_what_slips_by_within_one_transaction_is_told_at_the_next_look(
         [(_, _, count)] = ids(await some(batches))  # type: ignore[misc]
         assert (count, source.stats.lost, await lag(bus)) == (40, 40, 0)
         await batches.aclose()
+
+
+@pytest.mark.row(31)
+async def test_what_moved_on_while_the_process_was_stopped_is_told_though_an_old_reply_waits(
+    bus: Bus, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add(bus, STREAM, 1)
+    batches = member(bus, clock).batches()
+    assert ids(await some(batches)) == [1]
+    await anext(batches)
+    await add(bus, STREAM, 2)
+    send, stopped = ServerWire.send, [True]
+
+    async def late(wire: ServerWire, commands: Iterable[str], count: int) -> list[Any]:
+        reply = await send(wire, commands, count)
+        if stopped:
+            stopped.clear()
+            await add(bus, STREAM, *range(3, 11), maxlen=2, approximate=False)
+            clock.advance(2)
+        return reply
+
+    monkeypatch.setattr(ServerWire, "send", late)
+    assert ids(await some(batches)) == [2]
+    assert ids(await some(batches)) == [(3, 8, 6), 9, 10]
+    await batches.aclose()
+
+
+async def overtaken(bus: Bus, clock: ManualClock, source: Group) -> AsyncIterator[Any]:
+    """One that has read trades 1 to 3, and of what came then finds 9 and 10 alone."""
+    await add(bus, STREAM, 1, 2, 3)
+    batches = source.batches()
+    source.acknowledge(STREAM, [one.entry_id for one in await some(batches)])
+    await add(bus, STREAM, *range(4, 11))
+    await bus.command.xtrim(STREAM, maxlen=2, approximate=False)
+    clock.advance(2)
+    return batches
+
+
+async def test_a_loss_that_cannot_be_put_right_now_is_told_once_and_what_follows_it_is_handed_over(
+    bus: Bus, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = member(bus, clock)
+    batches = await overtaken(bus, clock, source)
+    repair, away = trimmed.repair, [BusUnavailable("gone for a moment")]
+
+    async def fails_once(*args: Any, **more: Any) -> None:
+        if away:
+            raise away.pop()
+        await repair(*args, **more)
+
+    monkeypatch.setattr(trimmed, "repair", fails_once)
+    found = await some(batches)
+    clock.advance(6)
+    found += (await anext(batches)).events
+    await add(bus, STREAM, 11)
+    found += await some(batches)
+    await batches.aclose()
+    assert ids(found) == [(4, 8, 5), 9, 10, 11]
+    assert (source.stats.lost, await lag(bus), len(await pending(bus))) == (5, 0, 3)
+
+
+async def test_one_that_is_killed_as_it_puts_the_count_right_has_told_the_ledger(
+    bus: Bus, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    batches = await overtaken(bus, clock, member(bus, clock))
+    monkeypatch.setattr(trimmed, "repair", killed)
+    with pytest.raises(KeyboardInterrupt):
+        await anext(batches)
+    [(_, line)] = await bus.command.xrange("events:binance")
+    assert (line["gap_from"], line["gap_to"], line["count"]) == ("4", "8", "5")
 
 
 async def test_everything_that_was_not_read_may_be_gone(bus: Bus, clock: ManualClock) -> None:
