@@ -11,8 +11,8 @@ help:  ## Show this list
 demo: .venv/ready  ## Thirty seconds of a live market on this machine: no network, no server needed
 	@$(BIN)/cryptostream run --demo --duration 30s
 
-test: .venv/ready  ## The whole test suite
-	$(BIN)/pytest
+test: .venv/ready  ## The whole test suite, on two cores
+	$(BIN)/pytest -n 2
 
 chaos: .venv/ready  ## Every row of the fault matrix, the long ones too, then a short soak
 	@$(BIN)/python -m tests.chaos

@@ -3,9 +3,9 @@
 from collections.abc import Collection, Sequence
 
 from cryptostream.bus.connect import Bus
-from cryptostream.bus.effects.line import Line, Lines
 from cryptostream.bus.effects.look import fence, stored_states
 from cryptostream.bus.effects.state import FIELDS, new_token, state_key
+from cryptostream.bus.line import Line, Lines
 
 _DROPPED = [*(field for field in FIELDS if field not in ("token", "done")), "at"]
 

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import hiredis
 
-from cryptostream.bus.effects.line import Command, Line
 from cryptostream.bus.effects.outputs import Fields
 from cryptostream.bus.effects.state import FIELDS, Id, Stored
 from cryptostream.bus.keys import parse_id
+from cryptostream.bus.line import Command, Line
 
 _NO_STREAM, _NO_ID = "no such key", (0, 0)
 

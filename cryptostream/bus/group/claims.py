@@ -13,9 +13,10 @@ import hiredis
 from cryptostream import logs
 from cryptostream.bus.ask import heed_cancellation
 from cryptostream.bus.connect import Bus
-from cryptostream.bus.effects.line import Command, Line, Lines
 from cryptostream.bus.group.place import Place
+from cryptostream.bus.group.read import GroupGone, is_gone
 from cryptostream.bus.keys import parse_id
+from cryptostream.bus.line import Command, Line, Lines
 from cryptostream.errors import BusRefused
 from cryptostream.model.ports import Clock
 
@@ -187,6 +188,8 @@ class Claims:
     async def _ask(self, stream: str, words: Command) -> Any:
         async with self._lines.to(stream) as line:
             [reply] = await line.ask([words])
+        if isinstance(reply, hiredis.ReplyError) and is_gone(str(reply)):
+            raise GroupGone(str(reply))
         return line.checked(reply, stream)
 
     async def _write(self, stream: str, words: Command) -> None:

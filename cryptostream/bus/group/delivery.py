@@ -70,7 +70,7 @@ class Delivery:
         for stream, facts in answer.facts.items():
             made += await self._looked_at(places[stream], facts, found.pop(stream, []), count)
         for stream, rows in found.items():
-            made += self._new(places[stream], rows, count)
+            made += await self._unlooked(places[stream], rows, count)
         return made
 
     def tell_uncountable(self, stream: str) -> None:
@@ -98,6 +98,24 @@ class Delivery:
         self.acknowledge(place.stream, done)
         self._stats.read += len(rows)
         return [Slice(place.stream, rows)] if rows else []
+
+    async def _unlooked(self, place: Place, rows: list[Row], count: int) -> list[Slice]:
+        """New rows of a stream that nobody looked at; trades that do not join on say that some slipped away."""
+        newest = place.newest
+        slices = self._new(place, rows, count)
+        right = slices[0].rows[0] if slices else None
+        most = trimmed.between(newest, right, delivered="0-0") if trimmed.is_jump(newest, right) else None
+        facts = await trimmed.look(self._bus, self._group, place.stream) if most else None
+        if not most or facts is None or facts.read is None or not place.is_counted:
+            return slices
+        above = await trimmed.count_above(self._bus, place.stream, facts.delivered)
+        lost = min(most, facts.added - facts.read - above)
+        if lost <= 0:
+            return slices
+        gap = trimmed.gap(place.stream, lost, before=newest, after=right, delivered=facts.delivered)
+        await self._tell_lost(place.stream, lost, [gap])
+        await self._repair(place, facts, (), lost, is_drained=False)
+        return [Slice(place.stream, slices[0].rows, gap), *slices[1:]]
 
     async def _looked_at(self, place: Place, facts: Facts | None, rows: list[Row], count: int) -> list[Slice]:
         """New rows of a stream that was looked at right before they were read."""

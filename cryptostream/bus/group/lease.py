@@ -21,7 +21,7 @@ from typing import Any, Self
 from cryptostream import logs
 from cryptostream.bus.ask import asking, heed_cancellation
 from cryptostream.bus.connect import Bus
-from cryptostream.bus.effects.line import Line, Lines
+from cryptostream.bus.line import Line, Lines
 from cryptostream.bus.outage import Outage
 from cryptostream.errors import BusUnavailable
 from cryptostream.model.ports import Clock, Open, Ownership

@@ -53,6 +53,8 @@ def plan(places: Iterable[Place], count: int, now_s: float) -> Plan:
     count = max(1, min(count, _MOST // max(1, len(ready))))
     ready += _whose_turn(full, max(1, _AT_ONCE // count))
     alone = {place.stream: place.at for place in ready if place.is_alone}
+    if suspects := [place for place in ready if place.suspects]:  # one at a time: what the next one does is its own
+        alone, ready = {suspects[0].stream: suspects[0].at}, suspects[:1]
     others = {place.stream: place.at for place in ready if not place.is_alone}
     return Plan(
         [Read(each, size) for each, size in ((alone, 1), (others, count)) if each],

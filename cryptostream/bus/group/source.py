@@ -4,6 +4,7 @@ Delivery is at least once. What was trimmed before it was read is counted and to
 is set aside, what others left behind is taken over, and a group that Redis has lost is made again.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ __all__ = ["Group", "GroupSettings", "Slice"]
 _RESCAN_S = 5.0
 _SOON_S = 0.5
 """When to look again for a stream that is gone."""
+_LAST_WORD_S = 2.0
+"""How long the end waits for a bus that does not answer; what is not acknowledged comes again."""
 _LATE_S = 0.1
 """After a longer pause than this, entries may have been trimmed that were not read."""
 _NOTHING = Plan((), (), (), 0, 0.0)
@@ -232,7 +235,7 @@ class Group(Source, Rejecting):
 
     async def _take_over(self, joined: Sequence[Place]) -> None:
         """What is pending becomes ours where it may, and what of it kills is set aside."""
-        there = list(self._places.values())
+        there = [place for place in self._places.values() if not place.is_gone]
         taken = await self._claims.take_idle(there)
         taken += await self._claims.take_all(joined) if self._ownership.exclusive else 0
         self.stats.claimed += taken
@@ -330,10 +333,11 @@ class Group(Source, Rejecting):
     async def _close(self) -> None:
         """Send what is to be acknowledged, and hang up; whoever reads again begins with what is pending."""
         try:
-            await self._flush()
-        except (BusUnavailable, BusRefused) as trouble:
-            entries = self._delivery.unsent
-            _log.warning("group.unacknowledged", group=self._group, entries=entries, why=str(trouble))
+            async with asyncio.timeout(_LAST_WORD_S):
+                await self._flush()
+        except (BusUnavailable, BusRefused, TimeoutError) as trouble:
+            entries, why = self._delivery.unsent, str(trouble) or "the bus does not answer"
+            _log.warning("group.unacknowledged", group=self._group, entries=entries, why=why)
         self.reread(self._places)
         await self._hang_up()
 

@@ -26,6 +26,7 @@ from cryptostream.model.events import Entry, Ledger, LedgerRecord, Micros
 from cryptostream.model.ports import Clock
 
 CAUSE = "trimmed"
+_JUST_CAME = 10_000
 _log = logs.get("bus")
 
 
@@ -177,6 +178,29 @@ def _trades(left: Mapping[str, str], right: Mapping[str, str], count: int, missi
     if after is not None:
         return start, after - 1
     return start, parse_id(missing[-1])[1] if missing else start + count - 1
+
+
+async def look(bus: Bus, group: str, stream: str) -> Facts | None:
+    """How a stream and its group stand now. Raises BusUnavailable, BusRefused."""
+    pipeline = bus.command.pipeline(transaction=True)
+    pipeline.xinfo_stream(stream)
+    pipeline.xinfo_groups(stream)
+    with asking(bus, stream):
+        info, groups = await pipeline.execute()
+    return facts_of(info, groups, group)
+
+
+async def count_above(bus: Bus, stream: str, entry_id: str) -> int:
+    """How many entries a stream holds above an id, of so many as can just have come. Raises BusUnavailable."""
+    with asking(bus, stream):
+        return len(await bus.command.xrange(stream, f"({entry_id}", "+", count=_JUST_CAME) or ())
+
+
+def is_jump(before: Sequence[Any] | None, after: Sequence[Any] | None) -> bool:
+    """Whether the second half of an id is not the one after that of the row before; trades carry their own there."""
+    if before is None or after is None:
+        return False
+    return parse_id(after[0])[1] != parse_id(before[0])[1] + 1
 
 
 def between(before: Sequence[Any] | None, after: Sequence[Any] | None, *, delivered: str) -> int | None:

@@ -13,9 +13,9 @@ import pytest
 
 from cryptostream.bus.connect import Bus, connect
 from cryptostream.bus.effects.forget import forget
-from cryptostream.bus.effects.line import Line
 from cryptostream.bus.effects.outputs import BadOutput
 from cryptostream.bus.effects.transact import Effects, Saved, Work
+from cryptostream.bus.line import Line
 from cryptostream.engine.clock import SystemClock
 from cryptostream.errors import BusRefused, BusUnavailable, StateRefused
 from cryptostream.model.events import Output

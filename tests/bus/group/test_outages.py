@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from pathlib import Path
 from random import Random
 
@@ -37,6 +38,26 @@ async def test_a_redis_that_comes_back_empty_is_read_on_from_where_it_was(bus: B
     assert ids(await some(batches)) == [4, 5]
     assert source.stats.resets == 1
     await batches.aclose()
+
+
+@pytest.mark.row(14)
+async def test_a_stream_that_is_deleted_while_it_is_waited_for_is_read_again(
+    real_redis_url: str, tmp_path: Path
+) -> None:
+    clock = SystemClock()
+    async with connect(real_redis_url, data_dir=tmp_path, clock=clock) as bus:
+        await add(bus, STREAM, 1)
+        source = member(bus, clock)
+        async with aclosing(source.batches()) as batches:
+            assert ids(await some(batches)) == [1]
+            await anext(batches)
+            waiting = asyncio.create_task(some(batches))
+            while not (await bus.command.info("clients"))["blocked_clients"]:
+                await clock.sleep(0.01)
+            await bus.command.delete(STREAM)
+            await add(bus, STREAM, 2)
+            assert ids(await waiting) == [2]
+    assert source.stats.resets == 1
 
 
 @pytest.mark.row(14)

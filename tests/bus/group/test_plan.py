@@ -66,3 +66,9 @@ def test_a_stream_that_was_left_out_is_not_through_for_want_of_entries() -> None
     assert not waiting.is_through("9-0")
     waiting.take_new([], COUNT)
     assert waiting.is_through("9-0")
+
+
+def test_what_may_kill_is_handed_over_by_itself_in_the_whole_process() -> None:
+    first, second = (Place(name, suspects={"1-1", "1-2"}) for name in ("s1", "s2"))
+    planned = plan([first, second, *places(3)], COUNT, 0.0)
+    assert [(dict(read.places), read.most) for read in planned.reads] == [({"s1": first.at}, 1)]
