@@ -197,8 +197,13 @@ class Pipeline:
         return [event for event, before in zip(events, counted, strict=False) if before < limit]
 
     async def _flush(self, streams: Collection[str] | None) -> None:
-        """Have the sinks make safe what they hold of these streams, of all where it is None."""
+        """Have the sinks make safe what they hold of these streams, of all where it is None.
+
+        But for the end, one that cannot is not asked: it tries by itself, and takes no more once it is full.
+        """
         for sink in self._gathering if streams or streams is None else ():
+            if streams is not None and sink.trouble:
+                continue
             with self._busy_with(sink), self._patience.waiting():
                 await sink.flush(streams)
 

@@ -231,3 +231,11 @@ async def test_what_is_held_of_a_stream_that_leaves_is_made_safe_and_committed_a
     await Pipeline("it", source, [sink]).run()
     assert source.committed[1:3] == [["b:1-1"], []]
     assert source.all_committed == ["b:1-1", "a:1-1"]
+
+
+async def test_a_sink_in_trouble_is_not_asked_again_with_every_batch() -> None:
+    sink = Recorder()
+    sink.trouble = "no space left"
+    source = Delivering(["a:1-1", "a:1-2"], ["a:1-3", "a:1-4"], ["a:1-5"])
+    await Pipeline("it", source, [sink], max_held=2).run()
+    assert sink.told == [None]

@@ -93,16 +93,25 @@ class Delivery:
         self._stats.redelivered += len(ids)
         return slices
 
-    def _new(self, place: Place, rows: list[Row], count: int) -> list[Slice]:
+    async def _new(self, place: Place, rows: list[Row], count: int) -> list[Slice]:
+        newest, is_anew = place.newest, place.is_anew
         rows, done = place.take_new(rows, count)
         self.acknowledge(place.stream, done)
         self._stats.read += len(rows)
-        return [Slice(place.stream, rows)] if rows else []
+        if not rows:
+            return []
+        place.is_anew = False
+        lost = trimmed.between(newest, rows[0], delivered="0-0") if is_anew else None
+        if not lost:
+            return [Slice(place.stream, rows)]
+        gap = trimmed.gap(place.stream, lost, before=newest, after=rows[0])
+        await self._tell_lost(place.stream, lost, [gap])
+        return [Slice(place.stream, rows, gap)]
 
     async def _unlooked(self, place: Place, rows: list[Row], count: int) -> list[Slice]:
         """New rows of a stream that nobody looked at; trades that do not join on say that some slipped away."""
         newest = place.newest
-        slices = self._new(place, rows, count)
+        slices = await self._new(place, rows, count)
         right = slices[0].rows[0] if slices else None
         most = trimmed.between(newest, right, delivered="0-0") if trimmed.is_jump(newest, right) else None
         facts = await trimmed.look(self._bus, self._group, place.stream) if most else None
@@ -120,7 +129,7 @@ class Delivery:
     async def _looked_at(self, place: Place, facts: Facts | None, rows: list[Row], count: int) -> list[Slice]:
         """New rows of a stream that was looked at right before they were read."""
         seen, newest = place.seen, place.newest
-        slices = self._new(place, rows, count)
+        slices = await self._new(place, rows, count)
         place.seen = place.newest
         if facts is None:
             self.tell_uncountable(place.stream)

@@ -74,6 +74,7 @@ class Joining:
             joined.append(place)
         for stream in await self._make(missing):
             if stream in places:
+                places[stream].is_anew = True
                 self._tell_reset(stream, missing[stream][0], stats)
         return joined
 

@@ -53,6 +53,8 @@ class Place:
     tries: int = 0
     """How often in a row that was."""
     rests_until_s: float = 0.0
+    is_anew: bool = False
+    """The stream was begun again; what it had that was not read went with it."""
     is_gone: bool = False
     """The stream or its group is not there."""
     is_dry: bool = False

@@ -61,6 +61,20 @@ async def test_a_stream_that_is_deleted_while_it_is_waited_for_is_read_again(
 
 
 @pytest.mark.row(14)
+async def test_what_an_emptied_bus_took_before_it_was_read_is_a_gap(bus: Bus, clock: ManualClock) -> None:
+    await add(bus, STREAM, 1, 2, 3)
+    source = member(bus, clock)
+    async with aclosing(source.batches()) as batches:
+        assert ids(await some(batches)) == [1, 2, 3]
+        await add(bus, STREAM, *range(4, 9))
+        await bus.command.flushall()
+        await add(bus, STREAM, 9, 10)
+        clock.advance(6)
+        assert ids(await some(batches)) == [(4, 8, 5), 9, 10]
+    assert (source.stats.lost, source.stats.resets) == (5, 1)
+
+
+@pytest.mark.row(14)
 async def test_a_stream_that_is_gone_is_read_again_once_somebody_writes_it(bus: Bus, clock: ManualClock) -> None:
     await add(bus, STREAM, 1)
     await add(bus, "trades:B", 1)
