@@ -188,7 +188,7 @@ async def test_at_sigterm_while_the_server_is_away_the_spool_is_left_for_the_nex
             await sink.write(trades(1))
             server.kill()
             await sink.write(trades(2, 3))
-    said = " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().err.split())
     server.start()
     async with publishing(server, data_dir) as sink:
         at_start = await ids(server)
@@ -215,7 +215,7 @@ async def test_a_full_server_has_our_streams_cut_to_length_and_gets_the_rest_onc
             await until(lambda: not sink.stats.trouble and not sink.stats.spool_bytes)
     assert "out of memory" in reason
     assert too_long > 0
-    assert f"bus.trimmed entries={too_long} " in " ".join(capsys.readouterr().out.split())
+    assert f"bus.trimmed entries={too_long} " in " ".join(capsys.readouterr().err.split())
     assert (await ids(server))[-20:] == numbers(180, 199)
     assert sink.stats.refused == 0
 

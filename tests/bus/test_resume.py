@@ -78,7 +78,7 @@ async def test_a_stream_of_somebody_elses_entries_is_left_out_with_a_warning(
     await bus.command.xadd("trades:BTCUSDT", {"price": "1"})
     await publish(bus, trade(2, ETH))
     assert list(await positions(bus, stream_key, [BTC, ETH])) == [ETH]
-    assert "bus.foreign" in capsys.readouterr().out
+    assert "bus.foreign" in capsys.readouterr().err
 
 
 async def test_a_key_of_another_type_is_named(bus: Bus) -> None:

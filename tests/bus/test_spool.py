@@ -274,7 +274,7 @@ def test_a_file_that_cannot_be_opened_now_is_kept_and_read_later(
         with pytest.raises(Unreadable):
             following.read()
     monkeypatch.undo()
-    assert capsys.readouterr().out.count("spool.failed") == 1
+    assert capsys.readouterr().err.count("spool.failed") == 1
     assert (drained(following), following.damaged) == ([batch(1)], 0)
 
 
@@ -309,7 +309,7 @@ async def test_what_cannot_be_forced_to_disk_now_is_forced_the_next_time(
         patched.setattr(os, "dup", refusing(errno.EMFILE))
         await spool.sync()
         await spool.sync()
-    assert (capsys.readouterr().out.count("spool.failed"), forced) == (1, [])
+    assert (capsys.readouterr().err.count("spool.failed"), forced) == (1, [])
     await spool.sync()
     assert len(forced) == 2
 
@@ -354,7 +354,7 @@ def test_a_folder_that_cannot_be_read_is_left_alone_and_the_others_are_adopted(
     before = descriptors()
     following = Spool(tmp_path, URL)
     assert following.adopt() == 2
-    assert "spool.left_alone" in (said := capsys.readouterr().out)
+    assert "spool.left_alone" in (said := capsys.readouterr().err)
     assert "broken" in said
     assert broken not in following.folders
     following.close()
