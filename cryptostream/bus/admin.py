@@ -10,8 +10,8 @@ from cryptostream import logs
 from cryptostream.bus.ask import asking
 from cryptostream.bus.connect import Bus
 from cryptostream.bus.history import keys
-from cryptostream.bus.keys import parse_id
 from cryptostream.bus.translate import translate
+from cryptostream.model.entryid import parse_id
 
 COUNTERS_KEY = "stats:ingest:"
 COUNTERS_TTL_S = 30

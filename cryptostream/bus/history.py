@@ -11,10 +11,10 @@ from typing import Any
 from cryptostream import logs
 from cryptostream.bus.ask import asking, heed_cancellation
 from cryptostream.bus.connect import Bus
-from cryptostream.bus.keys import parse_id
 from cryptostream.bus.outage import Outage
 from cryptostream.bus.translate import translate_reply
 from cryptostream.errors import BusUnavailable
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import Entry
 from cryptostream.model.ports import Clock
 

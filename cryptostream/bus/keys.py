@@ -55,13 +55,3 @@ def kline_id(event_ms: int, close_time: int, *, closed: bool) -> str:
     ('1733561823999-1', '1733561823500-0')
     """
     return f"{close_time}-1" if closed else f"{min(event_ms, close_time)}-0"
-
-
-def parse_id(entry_id: str) -> tuple[int, int]:
-    """The two halves of an entry id, as numbers that sort.
-
-    >>> parse_id("1731605400123-42")
-    (1731605400123, 42)
-    """
-    ms, _, sequence = entry_id.partition("-")
-    return int(ms), int(sequence or 0)

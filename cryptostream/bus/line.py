@@ -4,7 +4,6 @@ Neither redis-py's pooled clients nor a `Wire` serve here: a transaction lives o
 of the node its keys are on, and saved state is no text. https://redis.io/docs/latest/develop/interact/transactions/
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,14 +15,13 @@ from cryptostream.bus.address import Node
 from cryptostream.bus.ask import asking
 from cryptostream.bus.cluster import Cluster
 from cryptostream.bus.connect import Bus, translate, translate_reply
+from cryptostream.bus.resp import ServerWire
 from cryptostream.bus.slots import slot_of
 from cryptostream.errors import BusUnavailable
 
 Word = str | bytes | int
 Command = tuple[Word, ...]
 
-_READ_BYTES = 1 << 16
-_NO_MORE = object()
 _ELSEWHERE = ("MOVED", "ASK", "TRYAGAIN")
 _BECAUSE = "EXECABORT Transaction discarded because of: "
 
@@ -31,21 +29,14 @@ _BECAUSE = "EXECABORT Transaction discarded because of: "
 class Line:
     """Commands out, all in one write, and their replies in; replies are as the server sent them, text as bytes."""
 
-    def __init__(self, connection: AbstractConnection, url: str, *, timeout_s: float = 5.0) -> None:
-        self._connection = connection
-        assert connection._reader is not None and connection._writer is not None  # noqa: S101 - it is connected
-        self._reader: asyncio.StreamReader = connection._reader
-        self._writer: asyncio.StreamWriter = connection._writer
-        self._replies = hiredis.Reader(notEnoughData=_NO_MORE)
+    def __init__(self, connection: AbstractConnection, url: str) -> None:
+        self._wire = ServerWire(connection)
         self._url = url
-        self._timeout_s = timeout_s
 
     async def ask(self, commands: Sequence[Command]) -> list[Any]:
         """The reply to each command; a `hiredis.ReplyError` where one was refused."""
-        self._writer.write(b"".join([hiredis.pack_command(command) for command in commands]))  # type: ignore[arg-type]
-        async with asyncio.timeout(self._timeout_s):
-            await self._writer.drain()
-            return await self._read(len(commands))
+        packed = b"".join([hiredis.pack_command(command) for command in commands])  # type: ignore[arg-type]
+        return await self._wire.send_bytes(packed, len(commands))
 
     async def execute(self, commands: Sequence[Command]) -> list[Any] | None:
         """MULTI to EXEC in one write; None if EXEC did nothing because a key that is watched has changed.
@@ -70,17 +61,7 @@ class Line:
         raise translate_reply(text, self._url, key=key)
 
     async def close(self) -> None:
-        await self._connection.disconnect(nowait=True)
-
-    async def _read(self, count: int) -> list[Any]:
-        found: list[Any] = []
-        while len(found) < count:
-            received = await self._reader.read(_READ_BYTES)
-            if not received:
-                raise ConnectionError("the server closed the connection")
-            self._replies.feed(received)
-            found.extend(iter(self._replies.gets, _NO_MORE))
-        return found
+        await self._wire.close()
 
 
 class Lines:

@@ -70,12 +70,20 @@ class ServerWire:
         rest = iter(commands)
         while piece := "".join(islice(rest, _PIECE)):
             self._writer.write(piece.encode())
-        async with asyncio.timeout(self._timeout_s):
-            await self._writer.drain()
-            return await self._read(count)
+        return await self._answered(count)
+
+    async def send_bytes(self, commands: bytes, count: int) -> list[Any]:
+        """The same for commands that are packed already, with any bytes in them."""
+        self._writer.write(commands)
+        return await self._answered(count)
 
     async def close(self) -> None:
         await self._connection.disconnect(nowait=True)
+
+    async def _answered(self, count: int) -> list[Any]:
+        async with asyncio.timeout(self._timeout_s):
+            await self._writer.drain()
+            return await self._read(count)
 
     async def _read(self, count: int) -> list[Any]:
         found: list[Any] = []

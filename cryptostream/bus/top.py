@@ -6,7 +6,7 @@ XINFO STREAM: https://redis.io/docs/latest/commands/xinfo-stream/
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from cryptostream.bus.keys import parse_id
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import GapRecord, KlineRecord, Record, TradeRecord
 from cryptostream.model.instrument import Subscription
 from cryptostream.model.intervals import following, opens

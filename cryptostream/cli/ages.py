@@ -1,7 +1,7 @@
 """Moments as programs and people read them: in UTC to the millisecond, and how long ago that was."""
 
-from cryptostream.bus.keys import parse_id
 from cryptostream.model.codec import iso
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.times import LATEST_MS
 
 

@@ -5,10 +5,10 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from string import Formatter
 
-from cryptostream.bus.keys import parse_id
 from cryptostream.cli import render
 from cryptostream.errors import UsageError
 from cryptostream.model.codec import iso
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import LEDGER_EVENTS, Entry
 from cryptostream.model.times import LATEST_MS
 from cryptostream.registry import did_you_mean

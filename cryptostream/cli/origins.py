@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cryptostream.bus import history
 from cryptostream.bus.ask import asking, heed_cancellation
-from cryptostream.bus.keys import parse_id
 from cryptostream.errors import DataQuality, NotFound
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import Entry
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from cryptostream import wiring
-from cryptostream.bus.keys import parse_id
 from cryptostream.bus.pack import Entries
 from cryptostream.cli import render
 from cryptostream.cli.against import Against, subscription
@@ -17,6 +16,7 @@ from cryptostream.errors import BadFrame, CryptostreamError, UsageError
 from cryptostream.feed import pages
 from cryptostream.feed.rest import Rest
 from cryptostream.model import codec
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import KlineRecord, Record, TradeRecord
 from cryptostream.model.instrument import Channel, Subscription
 from cryptostream.model.ports import Clock

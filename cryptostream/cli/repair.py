@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cryptostream.bus.ask import asking
-from cryptostream.bus.keys import parse_id
 from cryptostream.cli.against import subscription
 from cryptostream.cli.origins import Batches, OnBus, Origin, Span
 from cryptostream.engine.stats import PublisherStats
 from cryptostream.errors import UsageError
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import Entry, Record
 from cryptostream.model.instrument import Interval, Subscription
 from cryptostream.model.intervals import following

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cryptostream.bus.keys import parse_id
 from cryptostream.cli import render
 from cryptostream.cli.entries import Csv, Shown, Table
 from cryptostream.cli.render import Output
@@ -12,6 +11,7 @@ from cryptostream.engine.stats import PublisherStats
 from cryptostream.errors import UsageError
 from cryptostream.model.codec import iso
 from cryptostream.model.digest import Digest
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import Entry
 from cryptostream.model.ports import Sink
 from cryptostream.tape.play import EntryPlayer, FramePlayer

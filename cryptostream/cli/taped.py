@@ -7,9 +7,9 @@ from itertools import count, islice
 from pathlib import Path
 
 from cryptostream.bus.history import Keep
-from cryptostream.bus.keys import parse_id
 from cryptostream.cli.reading import LAST, NEW, Window
 from cryptostream.errors import UsageError
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import Entry
 from cryptostream.model.ports import Clock
 from cryptostream.tape.parttape import PartTape

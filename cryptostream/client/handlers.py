@@ -6,9 +6,9 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from cryptostream.bus.effects.outputs import id_of
-from cryptostream.bus.keys import parse_id
 from cryptostream.client.hand import Watch
 from cryptostream.errors import UsageError
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import Entry, Event, Output
 from cryptostream.model.globs import compiled
 

@@ -11,6 +11,7 @@ from cryptostream.bus.effects.transact import Effects, Work
 from cryptostream.client.hand import Failed, Hand, Watch
 from cryptostream.client.handlers import Handlers, Memory
 from cryptostream.errors import Fenced
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import Entry, Event, Output
 
 _log = logs.get("client")
@@ -129,18 +130,14 @@ class Keeping:
         if not (ids or outputs):
             return None
         memory = self._memories[given.stream]
-        upto = max(ids[-1] if ids else "", memory.upto, key=_place) or given.events[count - 1].entry_id
+        known = [entry_id for entry_id in (*ids[-1:], memory.upto) if entry_id]
+        upto = max(known, key=parse_id) if known else given.events[count - 1].entry_id
         return Work(given.stream, ids, outputs, memory.state(), upto)
 
 
 def tell_gap_unhandled(stream: str, error: Exception) -> None:
     """A handler raised at a gap that has no entry of its own, so that it cannot come again."""
     _log.warning("consumer.gap_unhandled", stream=stream, why=repr(error))
-
-
-def _place(entry_id: str) -> tuple[int, int]:
-    ms, _, sequence = entry_id.partition("-")
-    return int(ms or 0), int(sequence or 0)
 
 
 def _by_stream(hands: Iterable[Hand]) -> dict[str, list[Hand]]:

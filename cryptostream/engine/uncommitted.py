@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import Entry
 
 MOST = 1_000_000
@@ -82,7 +83,7 @@ class _Queue:
 
     def has(self, entry_id: str) -> bool:
         if self._all is None:
-            if _order(entry_id) > self._newest:
+            if parse_id(entry_id) > self._newest:
                 return False
             self._all = {one for chunk in self._chunks for one in chunk.split()}
         return entry_id in self._all
@@ -90,7 +91,7 @@ class _Queue:
     def add(self, ids: list[str]) -> None:
         self.count += len(ids)
         self._chunks.append(f" {' '.join(ids)} ")
-        self._newest = max(self._newest, max(map(_order, ids)))
+        self._newest = max(self._newest, max(map(parse_id, ids)))
         if self._all is not None:
             self._all.update(ids)
 
@@ -125,8 +126,3 @@ class _Queue:
         if self._all is not None:
             self._all.difference_update(ids)
         return ids
-
-
-def _order(entry_id: str) -> tuple[int, int]:
-    ms, _, sequence = entry_id.partition("-")
-    return int(ms), int(sequence)

@@ -16,11 +16,12 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from cryptostream import logs
 from cryptostream.errors import DataQuality
+from cryptostream.model.entryid import parse_id
 from cryptostream.tape import parts as files
 from cryptostream.tape import schema
 from cryptostream.tape.parquet import is_closed, part
 from cryptostream.tape.rounds import Rounds
-from cryptostream.tape.stretch import Part, live, order, reading
+from cryptostream.tape.stretch import Part, live, reading
 from cryptostream.tape.text import Text, digest, joined
 
 MOST_ROWS = 250_000
@@ -104,7 +105,7 @@ def _is_draft(name: str) -> bool:
 
 def _runs(folder: Path, most_rows: int, most_bytes: int) -> Iterator[list[Part]]:
     """Files of one stream that follow each other and are not too much for one."""
-    by_stream = sorted(live(parts_in(folder)), key=lambda part: (part.facts.stream, order(part.facts.first_id)))
+    by_stream = sorted(live(parts_in(folder)), key=lambda part: (part.facts.stream, parse_id(part.facts.first_id)))
     for _, parts in groupby(by_stream, key=attrgetter("facts.stream")):
         run: list[Part] = []
         rows = size = 0

@@ -8,12 +8,13 @@ from typing import NamedTuple
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from cryptostream.errors import DataQuality
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import Entry
 from cryptostream.model.globs import compiled
 from cryptostream.model.ports import Archive
 from cryptostream.tape import parts as files
 from cryptostream.tape import schema
-from cryptostream.tape.stretch import Part, Stretch, live, order, reading, stretches
+from cryptostream.tape.stretch import Part, Stretch, live, reading, stretches
 
 MAGIC = b"PAR1"
 _PATIENCE = 100
@@ -113,7 +114,7 @@ class Recording(Archive):
 
     def _above(self, stream: str, place: str) -> Iterator[list[Entry]]:
         for stretch in self.stretches(stream):
-            if order(stretch.last_id) > order(place):
+            if parse_id(stretch.last_id) > parse_id(place):
                 yield from stretch.pages(place)
 
     def _refuse_nameless(self, names: Iterable[str]) -> None:
@@ -152,7 +153,7 @@ def part(path: Path, size: int | None = None) -> Part | None:
         if schema.FACTS not in (footer.metadata or {}):
             return None
         facts = schema.facts(footer.metadata)
-        if order(facts.first_id) > order(facts.last_id):
+        if parse_id(facts.first_id) > parse_id(facts.last_id):
             raise ValueError(f"it says that it goes from {facts.first_id} to {facts.last_id}")
         unpacked = sum(footer.row_group(group).total_byte_size for group in range(footer.num_row_groups))
         return Part(path, facts, size, unpacked)

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cryptostream.errors import DataQuality
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import Entry
 from cryptostream.tape import forms
 from cryptostream.tape.parquet import part
 from cryptostream.tape.reader import Line, Place
-from cryptostream.tape.stretch import ROWS, Pages, Part, Stretch, live, order, stretches
+from cryptostream.tape.stretch import ROWS, Pages, Part, Stretch, live, stretches
 
 _NS_PER_MS = 1_000_000
 _AT_ONCE = 100_000
@@ -27,7 +28,7 @@ class PartTape:
     form = forms.ENTRIES
 
     def __init__(self, stretch: Stretch, *, skip_bad: bool = False) -> None:
-        first = order(stretch.first_id)
+        first = parse_id(stretch.first_id)
         self.path = stretch.parts[0].path
         self.size = sum(part.size for part in stretch.parts)
         self.starts = first[0] * _NS_PER_MS
@@ -41,7 +42,7 @@ class PartTape:
         rows, read = sum(part.facts.entries for part in self.stretch.parts), 0
         for page in self._pages():
             for number, entry in enumerate(page, read + 1):
-                yield Line(order(entry.entry_id)[0] * _NS_PER_MS, entry, number)
+                yield Line(parse_id(entry.entry_id)[0] * _NS_PER_MS, entry, number)
             read += len(page)
             self.position = self.size * read // max(rows, read)
         self.position = self.size

@@ -9,10 +9,11 @@ from pathlib import Path
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from cryptostream.errors import ConfigError
+from cryptostream.model.entryid import parse_id
 from cryptostream.tape import parts as files
 from cryptostream.tape.compact import folders, heal, is_there, parts_in
 from cryptostream.tape.rounds import Rounds
-from cryptostream.tape.stretch import Part, order
+from cryptostream.tape.stretch import Part
 
 
 def retain(
@@ -58,8 +59,8 @@ def check_apart(root: Path, archive: Path | None) -> None:
 
 def _leaving(recorded: list[Part], since_ms: int | None, keep_bytes: int | None) -> Iterator[Part]:
     left = sum(part.size for part in recorded)
-    for part in sorted(recorded, key=lambda part: (order(part.facts.last_id), part.path)):
-        is_old = since_ms is not None and order(part.facts.last_id)[0] < since_ms
+    for part in sorted(recorded, key=lambda part: (parse_id(part.facts.last_id), part.path)):
+        is_old = since_ms is not None and parse_id(part.facts.last_id)[0] < since_ms
         if is_old or (keep_bytes is not None and left > keep_bytes):
             left -= part.size
             yield part

@@ -10,6 +10,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from cryptostream import logs
 from cryptostream.errors import DataQuality
+from cryptostream.model.entryid import parse_id
 from cryptostream.tape import parts, schema
 from cryptostream.tape.schema import Facts
 from cryptostream.tape.text import Text, in_order
@@ -96,8 +97,9 @@ class Shelf:
 
     def _covering(self, first_id: str, last_id: str) -> Iterator[_Stamp]:
         """The files that may hold some of the ids from one to another."""
+        first, last = parse_id(first_id), parse_id(last_id)
         for stamp, facts in self._known.items():
-            if facts and _number(facts.first_id) <= _number(last_id) and _number(facts.last_id) >= _number(first_id):
+            if facts and parse_id(facts.first_id) <= last and parse_id(facts.last_id) >= first:
                 yield stamp
 
     def _ids(self, files: Iterable[_Stamp]) -> pa.Array:
@@ -129,8 +131,3 @@ class Shelf:
 def _stamp(path: Path) -> _Stamp:
     found = path.stat()
     return _Stamp(path.name, found.st_ino, found.st_mtime_ns, found.st_size)
-
-
-def _number(entry_id: str) -> tuple[int, int]:
-    ms, _, sequence = entry_id.partition("-")
-    return int(ms), int(sequence)

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from cryptostream.errors import DataQuality
 from cryptostream.model.digest import Digest
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import Entry
 from cryptostream.tape import schema
 from cryptostream.tape.schema import ENTRY_ID, Facts
@@ -34,16 +35,6 @@ class Part(NamedTuple):
     unpacked: int
 
 
-def order(entry_id: str) -> tuple[int, int]:
-    """The two halves of an entry id, as numbers that sort.
-
-    >>> order("1731605400123-42")
-    (1731605400123, 42)
-    """
-    ms, _, sequence = entry_id.partition("-")
-    return int(ms), int(sequence or 0)
-
-
 def live(parts: Iterable[Part]) -> list[Part]:
     """The parts without those that another one of their folder replaces: a compaction died before it deleted them."""
     parts = list(parts)
@@ -57,7 +48,7 @@ def _within(one: Facts, other: Facts) -> bool:
     """Whether all entries of one can be in the other. A name may have come to mean something new."""
     if one.stream != other.stream or one.entries > other.entries:
         return False
-    return order(other.first_id) <= order(one.first_id) and order(one.last_id) <= order(other.last_id)
+    return parse_id(other.first_id) <= parse_id(one.first_id) and parse_id(one.last_id) <= parse_id(other.last_id)
 
 
 class Stretch:
@@ -72,11 +63,12 @@ class Stretch:
         self.rows = ROWS
         self.stream = parts[0].facts.stream
         self.first_id = parts[0].facts.first_id
-        self.last_id = max((part.facts.last_id for part in parts), key=order)
+        self.last_id = max((part.facts.last_id for part in parts), key=parse_id)
 
     def pages(self, after: str = BEGINNING) -> Pages:
         """Its entries above an id, each once."""
-        readers = [_pages(part, self.rows, after) for part in self.parts if order(part.facts.last_id) > order(after)]
+        place = parse_id(after)
+        readers = [_pages(part, self.rows, after) for part in self.parts if parse_id(part.facts.last_id) > place]
         return readers[0] if len(readers) == 1 else _merged(readers)
 
     def proven_pages(self) -> Pages:
@@ -96,19 +88,19 @@ def stretches(parts: Iterable[Part]) -> list[Stretch]:
     """Parts of one stream as stretches that follow each other."""
     found: list[list[Part]] = []
     end = (-1, -1)
-    for part in sorted(parts, key=lambda part: (order(part.facts.first_id), order(part.facts.last_id))):
-        if order(part.facts.first_id) <= end:
+    for part in sorted(parts, key=lambda part: (parse_id(part.facts.first_id), parse_id(part.facts.last_id))):
+        if parse_id(part.facts.first_id) <= end:
             found[-1].append(part)
         else:
             found.append([part])
-        end = max(end, order(part.facts.last_id))
+        end = max(end, parse_id(part.facts.last_id))
     return [Stretch(overlapping) for overlapping in found]
 
 
 def _pages(part: Part, rows: int, after: str = BEGINNING) -> Pages:
     with reading(part.path), _opened(part.path) as file:
         how = schema.layout(file.metadata.metadata)
-        begin = 0 if order(after) < order(part.facts.first_id) else _row_above(file, after)
+        begin = 0 if parse_id(after) < parse_id(part.facts.first_id) else _row_above(file, after)
         for group, row in _groups(file, begin):
             for batch in file.iter_batches(rows, [group], use_threads=False):
                 above = max(0, begin - row)
@@ -134,7 +126,7 @@ def _groups(file: pq.ParquetFile, begin: int) -> Iterator[tuple[int, int]]:
 def _row_above(file: pq.ParquetFile, entry_id: str) -> int:
     """The first row whose id is above this one."""
     ids = file.read([ENTRY_ID], use_threads=False).column(0).to_pylist()
-    return bisect_right(ids, order(entry_id), key=order)
+    return bisect_right(ids, parse_id(entry_id), key=parse_id)
 
 
 def _backwards(part: Part, rows: int) -> Pages:
@@ -152,7 +144,7 @@ def _proven(part: Part, rows: int) -> Pages:
     with reading(part.path):
         for page in _pages(part, rows):
             for entry in page:
-                this = order(entry.entry_id)
+                this = parse_id(entry.entry_id)
                 if this <= last:
                     raise ValueError(f"entry {entry.entry_id} is out of order")
                 last = this
@@ -165,8 +157,8 @@ def _proven(part: Part, rows: int) -> Pages:
 
 
 def _merged(readers: Sequence[Pages]) -> Pages:
-    rows = merge(*(_rows(reader) for reader in readers), key=lambda entry: order(entry.entry_id))
-    once = (next(same) for _, same in groupby(rows, key=lambda entry: order(entry.entry_id)))
+    rows = merge(*(_rows(reader) for reader in readers), key=lambda entry: parse_id(entry.entry_id))
+    once = (next(same) for _, same in groupby(rows, key=lambda entry: parse_id(entry.entry_id)))
     while page := list(islice(once, ROWS)):
         yield page
 

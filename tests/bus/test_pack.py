@@ -3,10 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptostream.bus.keys import parse_id
 from cryptostream.bus.pack import Entries, Stream
 from cryptostream.bus.resp import command
 from cryptostream.model import codec
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import DeadLetter, GapRecord, KlineRecord, Micros, TradeRecord
 from cryptostream.model.instrument import Channel, Interval, Subscription
 

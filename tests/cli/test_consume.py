@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,12 +13,6 @@ from cryptostream.cli import main
 
 START_MS = 1_731_605_400_000
 Run = Callable[..., Result]
-
-
-@pytest.fixture
-def server(bus_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(bus_url, decode_responses=True, protocol=2) as client:
-        yield client
 
 
 @pytest.fixture

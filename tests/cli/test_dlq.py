@@ -1,7 +1,7 @@
 """`cryptostream dlq` as a person types it."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,6 @@ from cryptostream.cli.render import Output
 
 Run = Callable[..., Result]
 TOLD = {"stream": "trades:A", "error": "ValueError: odd", "deliveries": "5", "ts": "2024-11-14T17:30:00.000000"}
-
-
-@pytest.fixture
-def server(bus_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(bus_url, decode_responses=True, protocol=2) as client:
-        yield client
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """`cryptostream groups` as a person types it."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,6 @@ from typer.testing import CliRunner, Result
 from cryptostream.cli import groups, main
 
 Run = Callable[..., Result]
-
-
-@pytest.fixture
-def server(bus_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(bus_url, decode_responses=True, protocol=2) as client:
-        yield client
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """`cryptostream stats` as a person types it."""
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,6 @@ COUNTED = {
     "pairs_count": 1,
     "pairs_sample": ["BTCUSDT"],
 }
-
-
-@pytest.fixture
-def server(bus_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(bus_url, decode_responses=True, protocol=2) as client:
-        yield client
 
 
 @pytest.fixture

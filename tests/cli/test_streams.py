@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,6 @@ from cryptostream.cli.render import Output
 
 START_MS = 1_731_605_400_000  # 2024-11-14T17:30:00Z
 Run = Callable[..., Result]
-
-
-@pytest.fixture
-def server(bus_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(bus_url, decode_responses=True, protocol=2) as client:
-        yield client
 
 
 @pytest.fixture

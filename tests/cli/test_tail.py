@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +44,6 @@ def kline(*, rising: bool) -> Entry:
     prices = {"open": "10.00", "high": "12.00", "low": "9.00", "close": "11.50" if rising else "9.50"}
     fields = {"interval": "1m", "open_time": "1", **prices, "volume": "3.0", "trades": "7", "closed": "true"}
     return Entry("klines:BTCUSDT:1m", f"{START_MS}-1", {**fields, "ts": iso(START_MS * 1000)})
-
-
-@pytest.fixture
-def server(bus_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(bus_url, decode_responses=True, protocol=2) as client:
-        yield client
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from cryptostream.bus.keys import parse_id
 from cryptostream.bus.pack import Entries
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import DeadLetter, GapRecord, KlineRecord, Micros, Record, TradeRecord
 from cryptostream.model.instrument import Channel, Interval, Subscription
 from cryptostream.model.intervals import closes, following, opens, shifted

@@ -7,8 +7,8 @@ import hiredis
 
 from cryptostream.bus.effects.outputs import Fields
 from cryptostream.bus.effects.state import FIELDS, Id, Stored
-from cryptostream.bus.keys import parse_id
 from cryptostream.bus.line import Command, Line
+from cryptostream.model.entryid import parse_id
 
 _NO_STREAM, _NO_ID = "no such key", (0, 0)
 

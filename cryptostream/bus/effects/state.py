@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from cryptostream.bus.keys import parse_id
 from cryptostream.errors import StateRefused
+from cryptostream.model.entryid import parse_id
 
 Id = tuple[int, int]
 FIELDS = ("token", "upto", "version", "config", "state", "done")

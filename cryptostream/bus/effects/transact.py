@@ -26,10 +26,10 @@ from cryptostream.bus.connect import Bus
 from cryptostream.bus.effects.look import Look, fence, look, standing, stored_states
 from cryptostream.bus.effects.outputs import Placed, Placing, Wanted, id_of, place
 from cryptostream.bus.effects.state import Id, Saved, Stored, check_plain, new_token, packed, state_key
-from cryptostream.bus.keys import parse_id
 from cryptostream.bus.line import Command, Line, Lines
 from cryptostream.engine.clock import SystemClock
 from cryptostream.errors import BusRefused, BusUnavailable
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import Output
 from cryptostream.model.ports import Clock
 

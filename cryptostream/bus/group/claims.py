@@ -15,9 +15,9 @@ from cryptostream.bus.ask import heed_cancellation
 from cryptostream.bus.connect import Bus
 from cryptostream.bus.group.place import Place
 from cryptostream.bus.group.read import GroupGone, is_gone
-from cryptostream.bus.keys import parse_id
 from cryptostream.bus.line import Command, Line, Lines
 from cryptostream.errors import BusRefused
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.ports import Clock
 
 _PAGE = 1000

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-from cryptostream.bus.keys import parse_id
 from cryptostream.model.codec import iso
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import Entry
 
 NOT_RECORDED = "not_recorded"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from cryptostream.bus.group.cursor import Cursor
 from cryptostream.bus.group.hole import breaks, end_of, missing
-from cryptostream.bus.keys import parse_id
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import Entry
 
 Between = Callable[[str, str, str], Awaitable[list[Entry]]]

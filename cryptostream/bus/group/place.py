@@ -8,7 +8,7 @@ from itertools import groupby
 from cryptostream.bus.group import trimmed
 from cryptostream.bus.group.read import NEW, Row, Slice
 from cryptostream.bus.history import BEGINNING
-from cryptostream.bus.keys import parse_id
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import Entry
 
 _LAST = (1 << 64) - 1

@@ -32,10 +32,10 @@ from cryptostream.bus.group.ownership import EVERYTHING
 from cryptostream.bus.group.place import before
 from cryptostream.bus.group.poison import pause_s, set_aside
 from cryptostream.bus.group.source import Group, GroupSettings
-from cryptostream.bus.keys import parse_id
 from cryptostream.bus.outage import Outage
 from cryptostream.engine.stats import GroupStats
 from cryptostream.errors import BusUnavailable
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import Entry
 from cryptostream.model.ports import Archive, Batch, Clock, Ownership, Rejecting, Source
 

@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 from cryptostream import logs
 from cryptostream.bus.ask import asking, heed_cancellation
 from cryptostream.bus.connect import Bus
-from cryptostream.bus.keys import ledger_key, parse_id
+from cryptostream.bus.keys import ledger_key
 from cryptostream.bus.pack import LEDGER_KEPT
 from cryptostream.errors import BusRefused, BusUnavailable
 from cryptostream.model import codec
 from cryptostream.model.codec import iso
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import Entry, Ledger, LedgerRecord, Micros
 from cryptostream.model.ports import Clock
 

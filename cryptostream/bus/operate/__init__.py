@@ -14,7 +14,7 @@ from cryptostream.bus.ask import asking, heed_cancellation
 from cryptostream.bus.connect import Bus
 from cryptostream.bus.effects.state import state_key
 from cryptostream.bus.group.cursor import Cursors
-from cryptostream.bus.keys import parse_id
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.times import BEGINNING, NEW
 
 _AT_ONCE = 100

@@ -14,7 +14,8 @@ from cryptostream.bus import history
 from cryptostream.bus.ask import asking, heed_cancellation
 from cryptostream.bus.connect import Bus
 from cryptostream.bus.effects.state import state_key
-from cryptostream.bus.keys import DEAD_LETTERS, parse_id
+from cryptostream.bus.keys import DEAD_LETTERS
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import Entry
 
 PREFIX = "dlq:"

@@ -10,7 +10,7 @@ import msgspec
 from cryptostream.bus import history, operate
 from cryptostream.bus.ask import asking
 from cryptostream.bus.connect import Bus
-from cryptostream.bus.keys import parse_id
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.times import BEGINNING
 
 

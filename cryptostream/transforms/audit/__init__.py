@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import Entry, Micros
 from cryptostream.model.instrument import Channel
 from cryptostream.transforms.audit.klines import Klines
@@ -79,7 +80,7 @@ class _Stream:
         report, fields = self.report, entry.fields
         report.entries += 1
         report.last_entry = entry.entry_id
-        at = _numbers(entry.entry_id)
+        at = parse_id(entry.entry_id)
         self._keep_time(fields.get("ts", ""))
         if self._kind is None:
             self._check_order(entry, at)
@@ -113,8 +114,3 @@ def _channel(entry: Entry) -> Channel | None:
     if "trade_id" in entry.fields:
         return Channel.AGG_TRADES if named is Channel.AGG_TRADES else Channel.TRADES
     return Channel.KLINES if "open_time" in entry.fields else named
-
-
-def _numbers(entry_id: str) -> tuple[int, int]:
-    ms, _, sequence = entry_id.partition("-")
-    return int(ms), int(sequence or 0)

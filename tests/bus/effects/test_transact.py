@@ -552,7 +552,7 @@ async def test_a_commit_that_is_cancelled_leaves_no_reply_for_the_next_one(bus: 
         doing.cancel()
         await asyncio.wait([doing])
         assert await effects.claim([IN]) in ({IN: None}, {IN: Saved(None, "1-1")})
-    assert not first._connection.is_connected
+    assert not first._wire._connection.is_connected
     assert not await effects.commit([work(2)])
     assert await written(bus) in (["1-1", "1-2"], ["1-2"])
 

@@ -11,7 +11,7 @@ from cryptostream.bus.connect import Bus, connect
 from cryptostream.bus.group.ownership import EVERYTHING, Shard
 from cryptostream.bus.group.seam import Seam
 from cryptostream.bus.group.source import GroupSettings
-from cryptostream.bus.keys import parse_id
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import Entry
 from cryptostream.model.ports import Archive, Batch, Ownership
 from cryptostream.tape.parquet import Recording
