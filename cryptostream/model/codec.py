@@ -5,18 +5,20 @@ An entry's fields are the record's in the order they are declared, after `exchan
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cache, lru_cache
 from typing import Any, cast, get_type_hints
 
 import msgspec
 
 from cryptostream.errors import DataQuality
-from cryptostream.model.events import Event, Gap, GapRecord, Kline, Ledger, Micros, Record, Trade
+from cryptostream.model.events import Event, Gap, GapRecord, Kline, Ledger, Micros, Record, Signal, Trade
 from cryptostream.model.instrument import Channel, Subscription
 
 _EVENTS: dict[str, type[Event]] = {Channel.TRADES: Trade, Channel.AGG_TRADES: Trade, Channel.KLINES: Kline}
 _MARKERS: dict[type[Record], dict[str, str]] = {GapRecord: {"kind": "gap"}}
 _NOT_WRITTEN = ("subscription", "filled")
+_OF_SIGNALS = ("strategy", "pair", "side", "price", "strength", "reason", "ts")
 
 
 @lru_cache(maxsize=1024)  # most trades share their millisecond with another
@@ -87,16 +89,37 @@ def _writer(hint: Any) -> Callable[[Any], str]:
     return str
 
 
+def signal_fields(signal: Signal) -> dict[str, str]:
+    """The fields of the entry that a signal becomes: the contract's seven, and the indicators behind it by their names.
+
+    >>> told = Signal("buy", values={"rsi": 28.5}, strategy="rsi", pair="BTCUSDT", price=0.0000001, ts=Micros(0))
+    >>> list(signal_fields(told).values())
+    ['rsi', 'BTCUSDT', 'buy', '0.0000001', '1.0', '', '1970-01-01T00:00:00.000000', '28.5']
+    """
+    told = [getattr(signal, name) for name in _OF_SIGNALS]
+    texts = [iso(value) if name == "ts" else _text(value) for name, value in zip(_OF_SIGNALS, told, strict=True)]
+    fields = dict(zip(_OF_SIGNALS, texts, strict=True))
+    return fields | {name: repr(value) for name, value in signal.values.items() if name not in fields}
+
+
+def _text(value: object) -> str:
+    """A number in its fewest digits, never as 1e-07."""
+    return f"{Decimal(repr(value)):f}" if isinstance(value, float) else str(value)
+
+
 def event(stream: str, entry_id: str, entry: Mapping[str, str]) -> Event | None:
     """Read an entry with floats; None for a stream of a kind that is not market data.
 
     Raises DataQuality for an entry of a known kind whose fields do not fit.
     """
     kind = Gap if entry.get("kind") == "gap" else _EVENTS.get(channel_of(stream, entry))
-    if kind is None:
+    if kind is None and not all(name in entry for name in _OF_SIGNALS):
         return None
+    told: dict[str, object] = {**entry, "entry_id": entry_id}
+    if kind is None:
+        kind, told["values"] = Signal, {name: text for name, text in entry.items() if name not in _OF_SIGNALS}
     try:
-        read = msgspec.convert({**entry, "entry_id": entry_id, "ts": micros(entry["ts"])}, kind, strict=False)
+        read = msgspec.convert({**told, "ts": micros(entry["ts"])}, kind, strict=False)
     except (KeyError, ValueError) as error:
         raise DataQuality(f"entry {entry_id} of {stream} is not a {kind.__name__.lower()}: {error}") from error
     return cast(Event, read)

@@ -165,7 +165,55 @@ class Gap(msgspec.Struct, frozen=True, gc=False):
     """How many entries are missing, where that is known and is not the number of ids: a reader came too late."""
 
 
-Event = Trade | Kline | Gap
+class Bar(msgspec.Struct, frozen=True, gc=False):
+    """What traded of a pair in one stretch: built from its trades, or a venue's closed kline.
+
+    `entry_id` is the entry that closed it, and `ts` that entry's time: the first trade past a time bar's boundary, the
+    trade that filled a tick, volume or dollar bar, the closed kline. `interval` is as people write it (`1m`,
+    `tick:100`). `open_time` and `close_time` are milliseconds: a window's first and last, or those of the first and
+    last trade. `gap`: trades are missing inside, or right before or after it.
+    """
+
+    entry_id: str
+    exchange: str
+    pair: str
+    interval: str
+    open_time: int
+    close_time: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    quote_volume: float
+    trades: int
+    taker_buy_volume: float
+    gap: bool
+    ts: Micros
+
+
+Opinion = Literal["buy", "sell", "exit"]
+
+
+class Signal(msgspec.Struct, frozen=True, gc=False):
+    """A strategy's opinion, not an order. A strategy gives the first four; its desk fills in the rest.
+
+    `values` are the indicators behind it, `strength` lies in 0 to 1, `price` is the close of the bar or the price of the
+    trade that caused it, `entry_id` that of the entry that did. `buy` while short means: turn around.
+    """
+
+    side: Opinion
+    strength: float = 1.0
+    reason: str = ""
+    values: dict[str, float] = {}
+    strategy: str = ""
+    pair: str = ""
+    price: float = 0.0
+    ts: Micros = Micros(0)
+    entry_id: str = ""
+
+
+Event = Trade | Kline | Gap | Signal
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -185,3 +233,11 @@ class Output(msgspec.Struct, frozen=True):
     stream: str
     fields: dict[str, str]
     entry_id: str = ""
+
+
+class Latest(msgspec.Struct, frozen=True):
+    """A Redis hash that a consumer keeps up to date beside its stream, gone `ttl_s` seconds after it was last written."""
+
+    key: str
+    fields: dict[str, str]
+    ttl_s: float

@@ -1,0 +1,96 @@
+"""What an object remembers, as plain data, and back: how indicators and strategies survive a restart.
+
+An object's attributes, in its `__slots__` and its `__dict__`, are its memory. They may be numbers, text, None, lists,
+dicts and deques of these, and objects with attributes of their own; an object that says itself what to save
+(`__getstate__` and `__setstate__`) is asked. What comes back is put into an object that was made anew in the same way, so
+nothing that was saved decides what is made.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from types import NoneType
+from typing import Any
+
+_PLAIN = frozenset({NoneType, bool, int, float, str, bytes})
+
+
+def remembered(thing: Any, name: str = "it") -> Any:
+    """The memory of an object, or of a value, as plain data: numbers, text, bytes, lists and dicts.
+
+    >>> class Mean:
+    ...     def __init__(self):
+    ...         self.count, self.total, self.last = 0, 0.0, deque(maxlen=2)
+    >>> mean = Mean()
+    >>> mean.count, mean.total = 2, 5.0
+    >>> mean.last.extend([2.0, 3.0])
+    >>> remembered(mean)
+    {'count': 2, 'total': 5.0, 'last': [2.0, 3.0]}
+
+    Raises TypeError, with the name of the attribute, for what would not come back as it was.
+    """
+    kind = type(thing)
+    if kind in _PLAIN:
+        return thing
+    if kind is list or kind is deque:
+        if _PLAIN.issuperset(map(type, thing)):
+            return list(thing)
+        return [remembered(value, f"{name}[{place}]") for place, value in enumerate(thing)]
+    if kind is dict:
+        return {key: remembered(value, f"{name}[{key!r}]") for key, value in thing.items()}
+    if _speaks(kind):
+        return thing.__getstate__()
+    if isinstance(thing, type) or kind.__module__ == "builtins":
+        raise TypeError(f"{name} is a {kind.__name__}, which cannot be saved: keep numbers, text, lists and dicts")
+    return {attribute: remembered(getattr(thing, attribute), attribute) for attribute in _attributes(thing)}
+
+
+def recall(thing: Any, memory: dict[str, Any]) -> None:
+    """Put a memory into an object that was made anew.
+
+    Raises ValueError where it is not the memory of such an object.
+    """
+    if _speaks(type(thing)):
+        thing.__setstate__(memory)
+        return
+    attributes = set(_attributes(thing))
+    if attributes != set(memory):
+        told = ", ".join(sorted(attributes ^ set(memory)))
+        raise ValueError(f"the memory is not that of a {type(thing).__name__}: {told}")
+    for attribute, saved in memory.items():
+        now = getattr(thing, attribute)
+        recalled = _recalled(now, saved)
+        if recalled is not now:
+            setattr(thing, attribute, recalled)
+
+
+def _recalled(now: Any, saved: Any) -> Any:
+    """A saved value in the place of one that is there: containers and objects are filled, all else is replaced."""
+    kind = type(now)
+    if kind is deque:
+        now.clear()
+        now.extend(saved)
+        return now
+    if kind is list and len(now) == len(saved):
+        now[:] = [_recalled(one, other) for one, other in zip(now, saved, strict=True)]
+        return now
+    if kind is dict and now.keys() == saved.keys():
+        for key, value in saved.items():
+            now[key] = _recalled(now[key], value)
+        return now
+    if kind in _PLAIN or kind in (list, dict):
+        return saved
+    recall(now, saved)
+    return now
+
+
+def _speaks(kind: Any) -> bool:
+    """Whether objects of a kind say themselves what to save."""
+    return kind.__getstate__ is not object.__getstate__
+
+
+def _attributes(thing: Any) -> Iterator[str]:
+    for kind in reversed(type(thing).__mro__):
+        for name in getattr(kind, "__slots__", ()):
+            if hasattr(thing, name) and name not in ("__dict__", "__weakref__"):
+                yield name
+    yield from getattr(thing, "__dict__", ())
