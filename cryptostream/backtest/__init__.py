@@ -1,0 +1,1 @@
+"""Signals to fills, fills to equity, equity to figures."""
