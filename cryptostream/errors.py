@@ -49,6 +49,13 @@ class DataQuality(CryptostreamError):
     exit_code = 6
 
 
+class StrategyFailed(DataQuality):
+    """A strategy raised at an entry; it may have changed its mind half-way."""
+
+    strategy = ""
+    entry_id = ""
+
+
 class ConfigError(CryptostreamError):
     """The configuration cannot be used: unknown keys, wrong values, missing rights."""
 

@@ -8,7 +8,13 @@ from typing import Any
 
 from cryptostream.errors import ConfigError
 
-KINDS = ("venues", "sinks", "transforms", "strategies", "indicators")
+KINDS = {
+    "venues": "venue",
+    "sinks": "sink",
+    "transforms": "transform",
+    "strategies": "strategy",
+    "indicators": "indicator",
+}
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -41,7 +47,7 @@ def load(kind: str, name: str) -> Any:
         return point.load()
     known = names(kind)
     hint = did_you_mean(name, known) or f"known: {', '.join(known) or 'none'}"
-    raise ConfigError(f'unknown {kind.rstrip("s")} "{name}"', hint=hint)
+    raise ConfigError(f'unknown {KINDS[kind]} "{name}"', hint=hint)
 
 
 def summary(kind: str, name: str) -> str:

@@ -198,8 +198,8 @@ Opinion = Literal["buy", "sell", "exit"]
 class Signal(msgspec.Struct, frozen=True, gc=False):
     """A strategy's opinion, not an order. A strategy gives the first four; its desk fills in the rest.
 
-    `values` are the indicators behind it, `strength` lies in 0 to 1, `price` is the close of the bar or the price of the
-    trade that caused it, `entry_id` that of the entry that did. `buy` while short means: turn around.
+    `values` are the indicators behind it, `strength` lies in 0 to 1, `price` is the close of the bar or the price of
+    the trade that caused it, `entry_id` that of the entry that did. `buy` while short means: turn around.
     """
 
     side: Opinion
@@ -236,7 +236,7 @@ class Output(msgspec.Struct, frozen=True):
 
 
 class Latest(msgspec.Struct, frozen=True):
-    """A Redis hash that a consumer keeps up to date beside its stream, gone `ttl_s` seconds after it was last written."""
+    """A Redis hash that a consumer keeps up to date beside its stream; gone `ttl_s` seconds after its last write."""
 
     key: str
     fields: dict[str, str]

@@ -2,15 +2,18 @@
 
 An object's attributes, in its `__slots__` and its `__dict__`, are its memory. They may be numbers, text, None, lists,
 dicts and deques of these, and objects with attributes of their own; an object that says itself what to save
-(`__getstate__` and `__setstate__`) is asked. What comes back is put into an object that was made anew in the same way, so
-nothing that was saved decides what is made.
+(`__getstate__` and `__setstate__`) is asked. What comes back is put into an object that was made anew in the same way,
+so nothing that was saved decides what is made.
 """
 
 from collections import deque
 from collections.abc import Iterator
+from functools import cache
+from inspect import getmro
 from types import NoneType
-from typing import Any
+from typing import Any, Generic, Protocol
 
+_BARE = frozenset({object, Generic, Protocol})
 _PLAIN = frozenset({NoneType, bool, int, float, str, bytes})
 
 
@@ -39,7 +42,7 @@ def remembered(thing: Any, name: str = "it") -> Any:
         return {key: remembered(value, f"{name}[{key!r}]") for key, value in thing.items()}
     if _speaks(kind):
         return thing.__getstate__()
-    if isinstance(thing, type) or kind.__module__ == "builtins":
+    if isinstance(thing, type) or kind.__module__ == "builtins" or not _is_made_of_attributes(kind):  # type: ignore[arg-type]  # types can be hashed
         raise TypeError(f"{name} is a {kind.__name__}, which cannot be saved: keep numbers, text, lists and dicts")
     return {attribute: remembered(getattr(thing, attribute), attribute) for attribute in _attributes(thing)}
 
@@ -86,6 +89,16 @@ def _recalled(now: Any, saved: Any) -> Any:
 def _speaks(kind: Any) -> bool:
     """Whether objects of a kind say themselves what to save."""
     return kind.__getstate__ is not object.__getstate__
+
+
+@cache
+def _is_made_of_attributes(kind: Any) -> bool:
+    """Whether what an object is stands in its attributes alone: not in C, as of numbers and arrays, nor in a container.
+
+    Each class that it is built on has to have them, its own or inherited.
+    """
+    built_on = (each for each in getmro(kind) if each not in _BARE)
+    return all(any({"__slots__", "__dict__"} & vars(base).keys() for base in getmro(each)) for each in built_on)
 
 
 def _attributes(thing: Any) -> Iterator[str]:

@@ -1,8 +1,11 @@
 """What an object remembers comes back into one that was made anew, and what would not is refused by its name."""
 
-from collections import deque
-from typing import Any
+from collections import Counter, deque
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 from cryptostream.model.memory import recall, remembered
@@ -78,7 +81,42 @@ def test_one_that_says_itself_what_to_save_is_asked() -> None:
     assert (remembered(made), anew.seen) == ({"seen": 5}, 5)
 
 
-@pytest.mark.parametrize("value", [{1, 2}, (1, 2), 1j, int], ids=["set", "tuple", "complex", "class"])
+class Pair(NamedTuple):
+    one: int = 1
+
+
+class Stack(list[int]):
+    pass
+
+
+class Derived(Inner):
+    pass
+
+
+def test_what_is_inherited_is_remembered_too() -> None:
+    made = Derived()
+    made.last = 3.0
+    made.more = 1  # type: ignore[attr-defined]
+    assert remembered(made) == {"last": 3.0, "more": 1}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {1, 2},
+        (1, 2),
+        1j,
+        int,
+        np.float64(1.0),
+        np.zeros(2),
+        Decimal(1),
+        datetime(2024, 11, 14, tzinfo=UTC),
+        Pair(),
+        Counter("a"),
+        Stack([1]),
+    ],
+    ids=lambda value: getattr(value, "__name__", type(value).__name__),
+)
 def test_what_would_not_come_back_is_refused_by_its_name(value: Any) -> None:
     made = Outer()
     made.grows = value

@@ -1,0 +1,1 @@
+"""Strategies: bars and trades in, signals out. One small file each."""
