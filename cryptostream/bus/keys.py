@@ -23,11 +23,39 @@ def stream_key(subscription: Subscription, template: str | None = None, *, tagge
     'trades:{BTCUSDT}'
     """
     exchange, channel, interval = subscription.exchange, subscription.channel, subscription.interval or ""
-    pair = f"{{{subscription.pair}}}" if tagged else subscription.pair
     if template:
+        pair = _named(subscription.pair, tagged)
         return template.format(exchange=exchange, channel=channel, pair=pair, interval=interval)
-    venue = () if exchange == DEFAULT_VENUE else (exchange,)
-    return ":".join((channel, *venue, pair, *((interval,) if interval else ())))
+    return ":".join((_key(channel, exchange, subscription.pair, tagged), *((interval,) if interval else ())))
+
+
+def signals_key(strategy: str, exchange: str, pair: str, *, tagged: bool = False) -> str:
+    """The stream of a strategy's signals on a pair.
+
+    >>> signals_key("macd_rsi", "binance", "BTCUSDT"), signals_key("macd_rsi", "kraken", "BTCUSD")
+    ('signals:macd_rsi:BTCUSDT', 'signals:macd_rsi:kraken:BTCUSD')
+    >>> signals_key("macd_rsi", "binance", "BTCUSDT", tagged=True)
+    'signals:macd_rsi:{BTCUSDT}'
+    """
+    return _key(f"signals:{strategy}", exchange, pair, tagged)
+
+
+def indicators_key(exchange: str, pair: str, *, tagged: bool = False) -> str:
+    """The hash of a pair's latest indicator values.
+
+    >>> indicators_key("binance", "BTCUSDT"), indicators_key("kraken", "BTCUSD", tagged=True)
+    ('indicators:BTCUSDT', 'indicators:kraken:{BTCUSD}')
+    """
+    return _key("indicators", exchange, pair, tagged)
+
+
+def seed_key(signals: str) -> str:
+    """The hash that says in what state the strategy began whose signals are in a stream.
+
+    >>> seed_key(signals_key("macd_rsi", "binance", "BTCUSDT"))
+    'seed:signals:macd_rsi:BTCUSDT'
+    """
+    return f"seed:{signals}"
 
 
 def of_pair(pair: str) -> list[str]:
@@ -55,3 +83,13 @@ def kline_id(event_ms: int, close_time: int, *, closed: bool) -> str:
     ('1733561823999-1', '1733561823500-0')
     """
     return f"{close_time}-1" if closed else f"{min(event_ms, close_time)}-0"
+
+
+def _key(start: str, exchange: str, pair: str, tagged: bool) -> str:
+    venue = () if exchange == DEFAULT_VENUE else (exchange,)
+    return ":".join((start, *venue, _named(pair, tagged)))
+
+
+def _named(pair: str, tagged: bool) -> str:
+    """A pair as it stands in a key."""
+    return f"{{{pair}}}" if tagged else pair

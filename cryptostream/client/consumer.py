@@ -22,6 +22,7 @@ from cryptostream.client.handlers import Handlers, Keyed
 from cryptostream.client.looking import StreamInfo, When
 from cryptostream.client.membership import Membership, Terms
 from cryptostream.client.running import Running
+from cryptostream.client.warming import Past
 from cryptostream.engine.clock import SystemClock
 from cryptostream.engine.machine import data_home
 from cryptostream.engine.stats import GroupStats
@@ -47,7 +48,9 @@ class Consumer:
     Members share the entries of a stream unless each owns whole streams: `shard="1/4"`, or `ownership="lease"` where
     they come and go. Gap entries are events like others, unless `on_gap` takes them. `deadline_s` is how long an event
     may be at work before `trouble` says so; an async handler is cancelled then. The loop ends when nothing came for
-    `until_idle_s` seconds, if given. `version` and `config` say what made the state of keyed handlers.
+    `until_idle_s` seconds, if given. `version` and `config` say what made the state of keyed handlers. `warm_up` is
+    called with a stream of which they have none, and the id of its first event, and gives what came before, page by
+    page; those that have `warm(event)` take it in.
 
     A bus that is down is waited for: `connect_timeout_s` seconds at the start, and after that for ever. `embedded://`
     keeps its data in `data_dir`, by default where `cryptostream` keeps it.
@@ -73,6 +76,7 @@ class Consumer:
         config: str = "",
         on_gap: OnGap | None = None,
         until_idle_s: float | None = None,
+        warm_up: Past | None = None,
         connect_timeout_s: float = 30.0,
         data_dir: Path | str | None = None,
         clock: Clock | None = None,
@@ -89,6 +93,7 @@ class Consumer:
             version=version,
             config=config,
             until_idle_s=until_idle_s,
+            warm_up=warm_up,
         )
         self._deadline_s = deadline_s
         self._on_gap = on_gap
@@ -188,8 +193,9 @@ class Consumer:
     def keyed(self, pattern: str) -> Callable[[K], K]:
         """Have an instance of a class made for each stream that matches, and called with its events.
 
-        It gives back the entries to write (`Output`s), or None. These, its attributes and the acknowledgement are one
-        transaction: whatever is killed, no entry is written twice and none is missing.
+        It gives back what to write, entries (`Output`s) and hashes that it keeps up to date (`Latest`), or None. These,
+        its attributes and the acknowledgement are one transaction: whatever is killed, no entry is written twice and
+        none is missing. One that raised at an entry and has `set_aside(entry, error)` may leave it out.
         """
 
         def add(make: K) -> K:

@@ -5,15 +5,24 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
+from cryptostream.bus.effects.hashes import Hash, Kept, check_hash
 from cryptostream.bus.effects.outputs import id_of
 from cryptostream.client.hand import Watch
 from cryptostream.errors import UsageError
 from cryptostream.model.entryid import parse_id
-from cryptostream.model.events import Entry, Event, Output
+from cryptostream.model.events import Entry, Event, Latest, Output
 from cryptostream.model.globs import compiled
 
-Keyed = Callable[[Event | Entry], Iterable[Output] | None]
-"""One instance of a class that remembers, for one stream: an event in, entries to write out."""
+Made = Output | Hash
+"""What a keyed handler wants written: an entry, or a hash brought up to date."""
+Keyed = Callable[[Event | Entry], Iterable[Made] | None]
+"""One instance of a class that remembers, for one stream: an event in, what is to be written out.
+
+It may have `of_stream(name)`: it is told which stream is its own, before anything else.
+It may have `set_aside(entry, error)`: it raised at this entry, and was made again from its saved state. It gives what
+is to be written instead, and leaves the entry out when that comes again; or it gives None, as it cannot do without.
+It may have `warm(event)`: before its first event it is given the stream's past (`warming.py`), and writes nothing.
+"""
 
 
 class Handler(NamedTuple):
@@ -96,36 +105,65 @@ class Handlers:
 
 
 class Memory:
-    """The instances of one stream. `upto` is the id of the last entry that is in their state.
+    """The instances of one stream. `upto` is the id of the last entry that is in their state; `who` is at work.
 
     What they remember is their attributes: numbers, text, bytes, lists and dicts of these. One that keeps something
     else says what to save by `__getstate__`, and takes it back by `__setstate__`.
     """
 
-    def __init__(self, factories: Sequence[Factory], saved: Mapping[str, Any] | None, upto: str, watch: Watch) -> None:
+    def __init__(
+        self, stream: str, factories: Sequence[Factory], saved: Mapping[str, Any] | None, upto: str, watch: Watch
+    ) -> None:
         self.upto = upto
+        self.who = ""
         self._watch = watch
         self._is_behind = bool(upto)
         self._instances = {each.name: each.make() for each in factories}
         for name, instance in self._instances.items():
             _refuse_async(name, instance)
+            if hasattr(instance, "of_stream"):
+                instance.of_stream(stream)
             if saved and name in saved:
                 _restore(instance, saved[name])
+        self._warmed = [each.warm for each in self._instances.values() if hasattr(each, "warm")]
+        self._instead: dict[str, list[Made]] = {}
 
-    def handle(self, event: Event | Entry) -> list[Output]:
+    @property
+    def wants_past(self) -> bool:
+        """Whether one of them is to be warmed up."""
+        return bool(self._warmed)
+
+    def warm(self, event: Event) -> None:
+        """Let those that want it take in an event of the past. Raises whatever they raise."""
+        for warm in self._warmed:
+            warm(event)
+
+    def set_aside(self, name: str, entry: Entry, error: Exception) -> bool:
+        """Have an instance leave out an entry that it raised at; whether it will. Raises whatever it raises.
+
+        What it wants written instead is given for the entry, beside what the others make of it.
+        """
+        leave_out = getattr(self._instances[name], "set_aside", None)
+        instead = leave_out(entry, error) if leave_out is not None else None
+        if instead is None:
+            return False
+        self._instead.setdefault(entry.entry_id, []).extend([_caused(made, entry) for made in instead])
+        return True
+
+    def handle(self, event: Event | Entry) -> list[Made]:
         """Give an event to all of them, unless it is in their state; what they want written.
 
         Raises whatever they raise.
         """
-        made: list[Output] = []
+        made: list[Made] = []
         if self._is_behind:
             if parse_id(event.entry_id) <= parse_id(self.upto):
                 return made
             self._is_behind = False
         for name, instance in self._instances.items():
-            self._watch.who = name
-            made += [_caused(output, event) for output in instance(event) or ()]
-        return made
+            self._watch.who = self.who = name
+            made += [_caused(each, event) for each in instance(event) or ()]
+        return made + self._instead[event.entry_id] if event.entry_id in self._instead else made
 
     def state(self) -> dict[str, Any]:
         """Of each instance what it remembers."""
@@ -158,12 +196,15 @@ def _is_async(call: Any) -> bool:
     return inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)
 
 
-def _caused(output: Output, event: Event | Entry) -> Output:
+def _caused(made: Made, event: Event | Entry) -> Made:
     """An output with its id, by default that of the event; raises BadOutput, TypeError for what cannot be written."""
-    if not isinstance(output, Output):
-        raise TypeError(f"a keyed handler gave a {type(output).__name__}, and not an Output")
-    id_of(output, event.entry_id)
-    return output if output.entry_id else Output(output.stream, output.fields, event.entry_id)
+    if isinstance(made, Latest | Kept):
+        check_hash(made)
+        return made
+    if not isinstance(made, Output):
+        raise TypeError(f"a keyed handler gave a {type(made).__name__}, and not an Output or a Latest")
+    id_of(made, event.entry_id)
+    return made if made.entry_id else Output(made.stream, made.fields, event.entry_id)
 
 
 def _state(instance: Any) -> Any:

@@ -16,6 +16,7 @@ from cryptostream.bus.group.source import Group, GroupSettings
 from cryptostream.client.hand import Failed, Hand, Watch
 from cryptostream.client.handlers import Handlers
 from cryptostream.client.keeping import Keeping
+from cryptostream.client.warming import Past
 from cryptostream.errors import BusRefused, BusUnavailable
 from cryptostream.model.ports import Clock, Ownership
 
@@ -34,6 +35,7 @@ class Terms:
     version: str
     config: str
     until_idle_s: float | None
+    warm_up: Past | None = None
 
 
 class Membership:
@@ -90,7 +92,15 @@ class Membership:
             return None
         terms = self._terms
         made = Effects(self._bus, terms.group, version=terms.version, config=terms.config, clock=self._clock)
-        return Keeping(await self._opened.enter_async_context(made), self._handlers, self._owned, self._watch)
+        return Keeping(
+            await self._opened.enter_async_context(made),
+            self._handlers,
+            self._owned,
+            self._watch,
+            self.group.stats,
+            past=terms.warm_up,
+            is_stopped=lambda: self.is_stopped,
+        )
 
     async def reads(self, *, one_by_one: bool) -> AsyncGenerator[list[Hand], None]:
         """What each read gives, until stopped or idle for too long. `one_by_one`: one event is at work at a time."""

@@ -8,9 +8,11 @@ import hiredis
 from cryptostream.bus.effects.outputs import Fields
 from cryptostream.bus.effects.state import FIELDS, Id, Stored
 from cryptostream.bus.line import Command, Line
+from cryptostream.errors import BusRefused
 from cryptostream.model.entryid import parse_id
 
 _NO_STREAM, _NO_ID = "no such key", (0, 0)
+_OF_ANOTHER_TYPE = "WRONGTYPE"
 
 
 class Look(NamedTuple):
@@ -37,21 +39,21 @@ async def fence(line: Line, tokens: Mapping[str, bytes]) -> list[Stored]:
     return [Stored.of(line.checked(values, key)) for key, values in found]
 
 
-async def look(line: Line, states: Mapping[str, str], outputs: Collection[str]) -> Look:
-    """Watch states and output streams, and look at them. `states` are the keys of the states by stream.
+async def look(line: Line, states: Mapping[str, str], outputs: Collection[str], hashes: Collection[str] = ()) -> Look:
+    """Watch states and output streams, and look at them and at other hashes. `states` are keys of states by stream.
 
-    Raises BusRefused for an output key that is no stream, BusUnavailable.
+    Raises BusRefused for an output key that is no stream, and for a hash that is none; BusUnavailable.
     """
-    watched, *found = await line.ask(
-        [
-            ("WATCH", *states.values(), *outputs),
-            *(("HGET", key, "token") for key in states.values()),
-            *(("XINFO", "STREAM", key) for key in outputs),
-        ]
-    )
+    asked: list[Command] = [("WATCH", *states.values(), *outputs)]
+    asked += [("HGET", key, "token") for key in states.values()]
+    asked += [("HGET", key, "ts") for key in hashes]
+    asked += [("XINFO", "STREAM", key) for key in outputs]
+    watched, *found = await line.ask(asked)
     line.checked(watched, next(iter(states)))
     tokens = [line.checked(reply, key) for reply, key in zip(found, states.values(), strict=False)]
-    tops = {key: _top(line, info, key) for info, key in zip(found[len(states) :], outputs, strict=True)}
+    for reply, key in zip(found[len(states) :], hashes, strict=False):
+        _check_type(line, reply, key)
+    tops = {key: _top(line, info, key) for info, key in zip(found[len(states) + len(hashes) :], outputs, strict=True)}
     return Look(dict(zip(states, tokens, strict=True)), tops)
 
 
@@ -66,6 +68,17 @@ async def standing(line: Line, wanted: Sequence[tuple[str, Id]]) -> dict[str, di
             texts = [word.decode(errors="replace") for word in words]
             there.setdefault(stream, {})[entry_id] = dict(zip(texts[::2], texts[1::2], strict=True))
     return there
+
+
+def is_of_another_type(reply: Any) -> bool:
+    """Whether a command was refused since its key holds something else than it is for."""
+    return isinstance(reply, hiredis.ReplyError) and _OF_ANOTHER_TYPE in str(reply)
+
+
+def _check_type(line: Line, reply: Any, key: str) -> None:
+    if is_of_another_type(reply):
+        raise BusRefused(f"{key} is not a hash", hint="delete it, if nobody needs what it holds")
+    line.checked(reply, key)
 
 
 def _top(line: Line, info: Any, key: str) -> Id:

@@ -9,7 +9,8 @@ EXEC does not stop at a command that fails: a refused XADD would let the XACK af
 lost. What Redis 7 checks while it queues, and again at EXEC, discards all (OOM, READONLY, MISCONF, NOPERM, arguments
 that are missing). What it only finds out while it executes is seen to beforehand: the output streams are watched too,
 looked at (is it a stream? what is its newest id?) and written only where Redis is sure to take the entry. One thing is
-left, a right that is taken away between the XADD and the EXEC; that is told, with the entries it concerns.
+left, a right that is taken away between the XADD and the EXEC; that is told, with the entries it concerns. Hashes are
+looked at too (`hashes.py`).
 """
 
 import asyncio
@@ -19,18 +20,20 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import hiredis
-import msgspec
 
 from cryptostream import logs
 from cryptostream.bus.connect import Bus
-from cryptostream.bus.effects.look import Look, fence, look, standing, stored_states
-from cryptostream.bus.effects.outputs import Placed, Placing, Wanted, id_of, place
+from cryptostream.bus.effects.hashes import Hash, check_hash, merged, writes
+from cryptostream.bus.effects.letter import LETTERS_KEPT, letters_key
+from cryptostream.bus.effects.look import Look, fence, is_of_another_type, look, standing, stored_states
+from cryptostream.bus.effects.outputs import BadOutput, Placed, Placing, Wanted, id_of, place
 from cryptostream.bus.effects.state import Id, Saved, Stored, check_plain, new_token, packed, state_key
+from cryptostream.bus.effects.work import EffectsStats, Work
 from cryptostream.bus.line import Command, Line, Lines
 from cryptostream.engine.clock import SystemClock
 from cryptostream.errors import BusRefused, BusUnavailable
 from cryptostream.model.entryid import parse_id
-from cryptostream.model.events import Output
+from cryptostream.model.events import Latest, Output
 from cryptostream.model.ports import Clock
 
 _TRIES = 50
@@ -39,35 +42,6 @@ _MOST_IDS = 1000
 _log = logs.get("bus")
 
 __all__ = ["Effects", "EffectsStats", "Saved", "Work"]
-
-
-class Work(NamedTuple):
-    """What was made of some entries of a stream, in order, and the state after the last of them, plain data.
-
-    `ids` are acknowledged. `upto` is the id up to which the state goes. An output without an id gets that of `upto`.
-    """
-
-    stream: str
-    ids: Sequence[str]
-    outputs: Sequence[Output]
-    state: Any | None
-    upto: str
-
-
-class EffectsStats(msgspec.Struct):
-    """What one member of a group has written since it started."""
-
-    transactions: int = 0
-    written: int = 0
-    """Output entries."""
-    duplicates: int = 0
-    """Outputs that were there already."""
-    moved: int = 0
-    """Outputs that were written above their own ids, since others stood there."""
-    late: int = 0
-    """Outputs that were not written: their work had been done before, and they were trimmed since or had been moved."""
-    fenced: int = 0
-    """Works that were refused, since somebody else owns the stream now."""
 
 
 class _Owned(NamedTuple):
@@ -82,7 +56,8 @@ class Effects:
     `version` and `config` say what made the state: another's is refused. `maxlen` is about how many entries an output
     stream keeps, 0 for all. After any error of `commit` the streams are nobody's until they are claimed again: the work
     may have been done or not, and the saved state knows. On a server a commit is one transaction, in a cluster one for
-    each slot; there the name of an output stream carries the tag of the stream it comes from.
+    each slot; there the name of an output stream or a hash carries the tag of the stream it comes from. Dead letters of
+    the group cannot: they are written before the rest there, so that none is lost, and one may be there twice.
     """
 
     def __init__(
@@ -101,11 +76,12 @@ class Effects:
         self._version = version
         self._config = config
         self._maxlen = maxlen
+        self._letters = letters_key(group)
         self._clock = clock or SystemClock()
         self._lines = Lines(bus)
         self._turn = asyncio.Lock()
         self._owned: dict[str, _Owned] = {}
-        self._told: set[str] = set()
+        self._told = {self._letters}  # these stand among the group's own, and move up all the time
 
     async def __aenter__(self) -> Self:
         return self
@@ -143,6 +119,7 @@ class Effects:
             works = {one.stream: one for one in work}
             assert len(works) == len(work), "a stream has one work"  # noqa: S101 - the caller's fault, not the data's
             try:
+                works = await self._letters_ahead(works)
                 for part in self._lines.parts(works):
                     refused |= await self._commit([works[stream] for stream in part])
             except BaseException:
@@ -177,6 +154,22 @@ class Effects:
 
     # Committing: look, decide, write; begin anew where anything that was looked at has changed.
 
+    async def _letters_ahead(self, works: dict[str, Work]) -> dict[str, Work]:
+        """Write those dead letters that cannot be in a transaction with their work; the works without them."""
+        left = dict(works)
+        letters: list[Output] = []
+        for one in works.values():
+            told = [output for output in one.outputs if output.stream == self._letters]
+            if told and len(self._lines.parts([one.stream, self._letters])) > 1:
+                letters += told
+                others = [output for output in one.outputs if output.stream != self._letters]
+                left[one.stream] = one._replace(outputs=others)
+        if letters:
+            async with self._lines.to(self._letters) as line:
+                for reply in await line.ask([self._xadd(Placed(each, "*")) for each in letters]):
+                    line.checked(reply, self._letters)
+        return left
+
     async def _commit(self, work: Sequence[Work]) -> set[str]:
         """Commit works that fit into one transaction; the streams that were refused."""
         refused = {one.stream for one in work if one.stream not in self._owned}
@@ -195,7 +188,11 @@ class Effects:
 
     async def _look(self, line: Line, work: Sequence[Work]) -> Look:
         states = {one.stream: state_key(self._group, one.stream) for one in work}
-        return await look(line, states, dict.fromkeys(output.stream for one in work for output in one.outputs))
+        outputs = dict.fromkeys(output.stream for one in work for output in one.outputs)
+        hashes = dict.fromkeys(each.key for one in work for each in one.hashes)
+        if clash := hashes.keys() & {*states.values(), *outputs}:
+            raise BadOutput(f"{min(clash)} is to be a hash, and is a state or an output stream of the same work")
+        return await look(line, states, outputs, hashes)
 
     def _lost(self, seen: Look) -> set[str]:
         """The streams that carry another's token; one without any lost its state with the bus, and is ours still."""
@@ -222,12 +219,15 @@ class Effects:
     async def _write(self, line: Line, work: Sequence[Work], placing: Mapping[str, Placing]) -> bool:
         """The transaction; False where EXEC found that something had changed, and did nothing."""
         adds = [self._xadd(placed) for found in placing.values() for placed in found.written]
-        saves = [command for one in work for command in self._save(one)]
-        replies = await line.execute([*adds, *saves])
+        hashes = merged(each for one in work for each in one.hashes)
+        at = datetime.fromtimestamp(self._clock.now_ns() // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        saves = [command for one in work for command in self._save(one, at)]
+        commands = [*adds, *saves, *writes(hashes.values())]
+        replies = await line.execute(commands)
         if replies is None:
             return False
-        for command, reply in zip([*adds, *saves], replies, strict=True):
-            self._see_done(command, reply)
+        for command, reply in zip(commands, replies, strict=True):
+            self._see_done(command, reply, hashes)
         self._count(placing)
         for one in work:
             self._owned[one.stream] = _Owned(self._owned[one.stream].token, self._reached(one))
@@ -235,30 +235,27 @@ class Effects:
 
     def _xadd(self, placed: Placed) -> Command:
         output, entry_id = placed
-        trim = ("MAXLEN", "~", self._maxlen) if self._maxlen else ()
+        maxlen = LETTERS_KEPT if output.stream == self._letters else self._maxlen
+        trim = ("MAXLEN", "~", maxlen) if maxlen else ()
         return ("XADD", output.stream, *trim, entry_id, *(word for pair in output.fields.items() for word in pair))
 
-    def _save(self, one: Work) -> Iterable[Command]:
-        at = datetime.fromtimestamp(self._clock.now_ns() // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        facts: dict[str, str | bytes] = {
-            "token": self._owned[one.stream].token,
-            "upto": one.upto,
-            "version": self._version,
-            "config": self._config,
-            "at": at,
-            "state": packed(one.state),
-            "done": "{}-{}".format(*self._reached(one)),
-        }
-        yield ("HSET", state_key(self._group, one.stream), *(word for fact in facts.items() for word in fact))
+    def _save(self, one: Work, at: str) -> Iterable[Command]:
+        token, reached = self._owned[one.stream].token, "{}-{}".format(*self._reached(one))
+        facts = ("token", token, "upto", one.upto, "version", self._version, "config", self._config, "at", at)
+        yield ("HSET", state_key(self._group, one.stream), *facts, "state", packed(one.state), "done", reached)
         for start in range(0, len(one.ids), _MOST_IDS):
             yield ("XACK", one.stream, self._group, *one.ids[start : start + _MOST_IDS])
 
-    def _see_done(self, command: Command, reply: Any) -> None:
-        """Raise for a command that failed while the others were done: see above why it should not."""
+    def _see_done(self, command: Command, reply: Any, hashes: Mapping[str, Hash]) -> None:
+        """Raise for a command that failed while the others were done: see above why it should not.
+
+        Not for a latest value: another comes with the next commit, and that is refused before it is done.
+        """
         if isinstance(reply, hiredis.ReplyError):
             name, key = str(command[0]), str(command[1])
             _log.error("effects.torn", command=name, key=key, group=self._group, why=str(reply))
-            raise self._torn(name, key, reply)
+            if not (isinstance(hashes.get(key), Latest) and is_of_another_type(reply)):
+                raise self._torn(name, key, reply)
 
     def _torn(self, name: str, key: str, reply: hiredis.ReplyError) -> BusRefused:
         hint = "the entries are acknowledged without it; give the right back and write it by hand"
@@ -271,9 +268,16 @@ class Effects:
         for one in work:
             for output in one.outputs:
                 id_of(output, one.upto)
-                if len(self._lines.parts([one.stream, output.stream])) > 1:
-                    raise self._apart(one.stream, output.stream)
+                if output.stream != self._letters:
+                    self._check_slot(one.stream, output.stream)
+            for each in one.hashes:
+                check_hash(each)
+                self._check_slot(one.stream, each.key)
             check_plain(one.state)
+
+    def _check_slot(self, stream: str, key: str) -> None:
+        if len(self._lines.parts([stream, key])) > 1:
+            raise self._apart(stream, key)
 
     def _apart(self, stream: str, output: str) -> BusRefused:
         hint = "give both names one tag in braces, as in trades:{BTCUSDT} and signals:{BTCUSDT}"
