@@ -114,7 +114,7 @@ def command(name: str, group: typer.Typer = app, **options: Any) -> Callable[[Ca
         def run(**given: Any) -> None:
             common = {key: given.pop(key) for key in _COMMON}
             call = Call(**{**common, "config": common["config"] or [], "set": common["set"] or []})
-            with_errors(lambda: _finish(function(call, **given)), debug=call.debug)
+            with_errors(lambda: finish(function(call, **given)), debug=call.debug)
 
         keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
         run.__signature__ = inspect.Signature([*keyword_only, *shared])  # type: ignore[attr-defined]
@@ -125,7 +125,8 @@ def command(name: str, group: typer.Typer = app, **options: Any) -> Callable[[Ca
     return register
 
 
-def _finish(result: Any) -> Any:
+def finish(result: Any) -> Any:
+    """A result; of a coroutine what it returns, once it has been run to its end."""
     if not isinstance(result, Coroutine):
         return result
     hears_signals = threading.current_thread() is threading.main_thread()  # Python's rule

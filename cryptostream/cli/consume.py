@@ -14,6 +14,7 @@ from cryptostream.errors import UsageError
 from cryptostream.model.duration import seconds
 from cryptostream.model.times import moment
 from cryptostream.registry import did_you_mean
+from cryptostream.strategies.names import label
 
 if TYPE_CHECKING:
     from cryptostream.config import Config
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _CONFIGURED = "they stand in the configuration; --group NAME makes a consumer of these options alone"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Told:
     """What the command line says of a consumer of its own."""
 
@@ -30,6 +31,16 @@ class Told:
     where: str | None
     sink: str | None
     out: str | None
+    strategies: Sequence[str] = ()
+    params: Sequence[str] = ()
+    bars: str | None = None
+    symbols: Sequence[str] = ()
+
+    def group(self, given: str | None) -> str | None:
+        """The group it is called by: the strategy's name unless told; None where the configuration has it all."""
+        if given is None and len(self.strategies) > 1:
+            raise UsageError("several strategies, and no name for what they are together", hint="--group NAME")
+        return given or next((label(name) for name in self.strategies), None)
 
     def consumer(self, group: str | None) -> dict[str, Any] | None:
         """The consumer in the shape of the configuration; None where that one is to say what is consumed.
@@ -39,21 +50,49 @@ class Told:
         if group is None:
             self._refuse_own()
             return None
-        if not self.words:
-            raise UsageError("names no stream", hint="one as in trades:BTCUSDT, or trades, or 'trades:*'")
-        own = {"start": self._start(), "where": self.where}
+        if not self.strategies and (self.params or self.bars):
+            raise UsageError("--param and --bars are for strategies", hint="--strategy macd_rsi")
+        own = {"start": self._start(), "where": self.where, "bars": self.bars}
         return {
             group: {
-                "read": [part for word in self.words for part in word.split(",")],
-                "write": [self._write()],
+                "read": self._read(),
+                "write": ["bus", "console"] if self.strategies and self.sink is None else [self._write()],
+                "strategies": [{name: self._params(name)} for name in self.strategies],
                 **{name: value for name, value in own.items() if value is not None},
             }
         }
 
     def _refuse_own(self) -> None:
-        given = {"--from": self.start, "--where": self.where, "--sink": self.sink, "--out": self.out}
+        given: dict[str, Any] = {"--from": self.start, "--where": self.where, "--sink": self.sink, "--out": self.out}
+        given |= {"--symbols": self.symbols or None, "--param": self.params or None, "--bars": self.bars}
         if wrong := [name for name, value in given.items() if value is not None]:
             raise UsageError(f"{', '.join(wrong)} without --group", hint=_CONFIGURED)
+
+    def _read(self) -> list[str]:
+        """The streams; trades of the symbols, and of all pairs where nobody says."""
+        words = [part for word in self.words for part in word.split(",") if part]
+        pairs = [part.upper() for word in self.symbols for part in word.split(",") if part]
+        if not words and not pairs and not self.strategies:
+            raise UsageError("names no stream", hint="one as in trades:BTCUSDT, or trades, or 'trades:*'")
+        return [*words, *(f"trades:{pair}" for pair in pairs)] or ["trades"]
+
+    def _params(self, name: str) -> dict[str, Any]:
+        """What one of the strategies is told. Raises UsageError for a range, and for what is nobody's."""
+        from cryptostream.backtest.sweep import parse_param
+
+        told: dict[str, Any] = {}
+        for text in self.params:
+            param = parse_param(text)
+            owner, _, own = param.name.rpartition(".")
+            if len(param.values) > 1:
+                raise UsageError(f"{text} has several values", hint="a sweep is for backtest-stream")
+            if not owner and len(self.strategies) > 1:
+                raise UsageError(f"whose is {own}?", hint=f"--param {label(name)}.{text}")
+            if owner not in ("", *map(label, self.strategies)):
+                raise UsageError(f'"{owner}" is none of the strategies', hint=f"--param {label(name)}.{own}=...")
+            if owner in ("", label(name)):
+                told[own] = param.values[0]
+        return told
 
     def _start(self) -> str | None:
         """The place; one that counts from now is made a time, for a configuration has no now."""
@@ -94,6 +133,14 @@ async def consume(
     where: Annotated[str | None, typer.Option(metavar="FILTER", help="Only what this holds for.")] = None,
     sink: Annotated[str | None, typer.Option(help="Where to; console unless said. See: list sinks.")] = None,
     out: Annotated[str | None, typer.Option(metavar="PATH", help="The file or folder that the sink writes.")] = None,
+    strategy: Annotated[
+        list[str] | None, typer.Option("--strategy", help="Make signals of it; several are repeated.")
+    ] = None,
+    param: Annotated[
+        list[str] | None, typer.Option("--param", "-p", metavar="NAME=VALUE", help="Of the strategy: rsi_period=7.")
+    ] = None,
+    bars: Annotated[str | None, typer.Option(help="What trades become for strategies; 1m unless said.")] = None,
+    symbols: Annotated[list[str] | None, typer.Option("--symbols", "-s", help="Trades of these pairs.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Stop after what is there now.")] = False,
     until_idle: Annotated[
         str | None, typer.Option(metavar="5s", help="Stop when nothing has come for this long.")
@@ -122,7 +169,18 @@ async def consume(
     """
     from cryptostream import wiring
 
-    told = Told(words or [], start, where, sink, out)
+    told = Told(
+        words=words or [],
+        start=start,
+        where=where,
+        sink=sink,
+        out=out,
+        strategies=strategy or (),
+        params=param or (),
+        bars=bars,
+        symbols=symbols or (),
+    )
+    group = told.group(group)
     loaded = call.load(
         consumers=told.consumer(group),
         consume__batch=batch,

@@ -6,6 +6,7 @@ import typer
 
 from cryptostream import __version__
 from cryptostream.cli import (
+    backtest,
     config,
     consume,
     discover,
@@ -15,6 +16,7 @@ from cryptostream.cli import (
     health,
     ingest,
     list,  # noqa: A004
+    new,
     replay,
     run,
     simulate,
@@ -27,6 +29,7 @@ from cryptostream.cli.command import app
 
 __all__ = [
     "app",
+    "backtest",
     "config",
     "consume",
     "discover",
@@ -36,6 +39,7 @@ __all__ = [
     "health",
     "ingest",
     "list",
+    "new",
     "replay",
     "run",
     "simulate",

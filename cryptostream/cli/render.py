@@ -95,6 +95,25 @@ def rows(found: Sequence[Mapping[str, Any]], output: Output, *, title: str = "",
         answer(list(found))
 
 
+def facts(found: Mapping[str, Any], output: Output) -> None:
+    """One answer: a line for each fact on a terminal, one object else."""
+    kind = chosen(output)
+    if kind is Output.TABLE:
+        from rich.table import Table
+        from rich.text import Text
+
+        made = Table(box=None, show_header=False, pad_edge=False)
+        for name, value in found.items():
+            made.add_row(Text(name, style="bold"), Text(cell(value), overflow="fold"))
+        out().print(made)
+    elif kind is Output.CSV:
+        write_csv([found], list(found), sys.stdout)
+    elif kind is Output.JSONL:
+        line(found)
+    else:
+        answer(dict(found))
+
+
 def answer(value: Any) -> None:
     """One JSON answer."""
     sys.stdout.write(json_text(value, indent=2) + "\n")

@@ -95,7 +95,7 @@ async def replay(
         "pairs": wanted,
         "batch": batch,
     }
-    player = _player(config, _tapes(paths, skip_bad=skip_bad), exchange, pacing)
+    player = player_of(config, tapes_of(paths, skip_bad=skip_bad), exchange, pacing)
     code = await _run(config, player, clock, Goal(to, _checked_prefix(prefix), maxlen, output))
     return _tell_missing(wanted, player, code)
 
@@ -153,7 +153,7 @@ def _checked_prefix(prefix: str) -> str:
     return prefix
 
 
-def _tapes(paths: Sequence[Path], *, skip_bad: bool) -> "Found":
+def tapes_of(paths: Sequence[Path], *, skip_bad: bool) -> "Found":
     from cryptostream.tape.reader import find
 
     found = find(paths, skip_bad=skip_bad)
@@ -167,7 +167,7 @@ def _tapes(paths: Sequence[Path], *, skip_bad: bool) -> "Found":
     return found
 
 
-def _player(config: "Config", found: "Found", exchange: str, pacing: dict[str, Any]) -> "FramePlayer | EntryPlayer":
+def player_of(config: "Config", found: "Found", exchange: str, pacing: dict[str, Any]) -> "FramePlayer | EntryPlayer":
     from cryptostream import wiring
     from cryptostream.tape.play import EntryPlayer, FramePlayer
     from cryptostream.venues.recorded import Recorded
@@ -187,7 +187,7 @@ async def _run(config: "Config", player: "FramePlayer | EntryPlayer", clock: "Cl
     stats = PublisherStats()
     aside = goal.to is To.STDOUT
     made = replayed.Fingerprint(
-        _entry_of(config, player), stats, replayed.shown(goal.output, goal.prefix) if aside else None
+        entry_of(config, player), stats, replayed.shown(goal.output, goal.prefix) if aside else None
     )
     async with AsyncExitStack() as opened:
         sinks = [made] if aside else [await _streams(opened, config, player, clock, goal, stats), made]
@@ -202,7 +202,7 @@ async def _run(config: "Config", player: "FramePlayer | EntryPlayer", clock: "Cl
             replayed.tell(facts, goal.output, aside=aside)
 
 
-def _entry_of(config: "Config", player: "FramePlayer | EntryPlayer") -> Callable[[Any], "Entry"]:
+def entry_of(config: "Config", player: "FramePlayer | EntryPlayer") -> Callable[[Any], "Entry"]:
     """What makes an event the entry of its stream; entries are that already."""
     from cryptostream import wiring
     from cryptostream.bus.pack import Entries

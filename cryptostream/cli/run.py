@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +13,7 @@ from cryptostream.cli import render
 from cryptostream.cli.command import Call, command
 from cryptostream.cli.live import Wish, asks_for_health, live
 from cryptostream.engine.clock import SystemClock
-from cryptostream.errors import UsageError
+from cryptostream.errors import CheckFailed, NotFound, UsageError
 from cryptostream.model.duration import seconds
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _DEMO_PAIRS = "BTCUSDT,ETHUSDT,BNBUSDT,SOLUSDT,XRPUSDT"
 _DEMO_RATE = 40.0
+_DEMO_LENGTH = 100_000
+_DEMO_STRATEGY = {"macd_rsi": {"fast": 4, "slow": 9, "signal": 3, "rsi_period": 5}}
 _NEXT = """
 That was a market on this machine, over a real websocket, through a real bus. Next:
   cryptostream ingest --symbols BTCUSDT,ETHUSDT     the same from Binance
@@ -45,7 +48,9 @@ async def run(
             raise UsageError("the configuration names no feeds and no consumers", hint="try: cryptostream run --demo")
         return await _run(loaded.config, replace(wish, health=asks_for_health(loaded)))
     async with _demo() as given:
-        code = await _run(call.settings(**given), replace(wish, health=False, panel=True))
+        config = call.settings(**given)
+        code = await _run(config, replace(wish, health=False, panel=True))
+        await _certify(config)
     render.hints(_NEXT)
     return code
 
@@ -62,9 +67,36 @@ async def _demo() -> AsyncIterator[dict[str, Any]]:
             yield {
                 "data_dir": folder,
                 "bus__url": "embedded://",
+                "bus__maxlen": _DEMO_LENGTH,
                 "venues": {"binance": {"ws_url": exchange.ws_url, "rest_url": exchange.rest_url}},
                 "feeds": [{"binance": {"symbols": _DEMO_PAIRS, "channels": "trades,klines:1m"}}],
+                "consumers": {
+                    "demo": {"read": "trades", "bars": "500ms", "strategies": [_DEMO_STRATEGY], "write": "bus"}
+                },
             }
+
+
+async def _certify(config: "Config") -> None:
+    """Say whether the strategy, run again over what the bus holds now, says what it said live."""
+    from cryptostream.bus.keys import DEFAULT_VENUE, signals_key
+    from cryptostream.cli import backtesting, certify, gathered
+    from cryptostream.cli.origins import Span
+
+    what = backtesting.combinations(config, (), "demo", (), None).only()
+    compared = 0
+    with tempfile.TemporaryDirectory(prefix="cryptostream-demo-") as folder:
+        found = await gathered.gather(config, ["trades:*"], Span(), (), Path(folder), lambda *_: None)
+        for series in found:
+            stream = signals_key(what.labels[0], DEFAULT_VENUE, series.pair)
+            try:
+                certificate = await certify.certify(config, found, what, stream)
+            except (NotFound, CheckFailed) as error:  # over before it began, or so long that streams were trimmed
+                render.note(f"parity: not shown for {series.pair}, {error}")
+                return
+            certificate.check()
+            compared += certificate.facts["compared"]
+    told = f"{compared} signals of {what.labels[0]} on {len(found)} pairs"
+    render.note(f"parity: {told}, live and in a backtest of the same entries, are equal to the byte")
 
 
 async def _run(config: "Config", wish: Wish) -> int:

@@ -14,7 +14,8 @@ from cryptostream.config.feeds import Discover, FeedConfig, check_venue, clashes
 from cryptostream.config.lists import Symbol, Symbols, listed, parse_wanted
 from cryptostream.config.quantities import Duration, Flag, Size, Whole, between, spelled_bytes
 from cryptostream.config.section import Section, several
-from cryptostream.config.sinks import Sink
+from cryptostream.config.sinks import BUS, Sink
+from cryptostream.config.strategies import Strategy, mistakes
 from cryptostream.config.words import got, told, wrong
 from cryptostream.engine.machine import data_home
 from cryptostream.model.duration import spelled
@@ -22,6 +23,7 @@ from cryptostream.model.instrument import Channel, check_symbol
 from cryptostream.model.times import place
 from cryptostream.registry import names
 from cryptostream.transforms import where
+from cryptostream.transforms.bars import parse_bars
 from cryptostream.venues import coingecko
 from cryptostream.web.health import check_exposure
 
@@ -31,14 +33,25 @@ _STREAM = re.compile(r"[^\s\x00-\x1f\x7f-\x9f]{1,200}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
+KINDS = frozenset({*Channel, "signals", "events"})
+"""What a consumer may read by a word alone: every stream whose name begins with it."""
+
+
 def _check_stream(text: str) -> str:
     """A channel, a pair in capitals, a stream or a glob; the last two have a `:` or a wildcard in them."""
+    if text in KINDS:
+        return text
     if not _STREAM.fullmatch(text):
         raise wrong(f"not the name of a stream: {got(text)}")
     name, _, rest = text.partition(":")
     is_channel = text != text.upper() and (not rest or (name == Channel.KLINES and ":" not in rest))
     if is_channel and text != Channel.KLINES and not re.search(r"[*?\[]", text):
         parse_wanted(text)
+    return text
+
+
+def _check_bars(text: str) -> str:
+    told(parse_bars, text)
     return text
 
 
@@ -278,11 +291,43 @@ class ConsumerConfig(Section):
         description="Where a group that is new begins: `earliest`, `new`, an entry id, or a time (RFC 3339).",
     )
     where: str | None = Field(None, description='A filter: `qty*price > 1e5 and side == "buy"`.')
+    strategies: Annotated[list[Strategy], BeforeValidator(listed)] = Field(
+        [],
+        description="What makes signals of it: `macd_rsi`, `{macd_rsi: {rsi_period: 7}}`, `my_pkg.module:Class`, "
+        "`strategies/mine.py`; `as: NAME` among the parameters names the signals.",
+    )
+    bars: Annotated[str, AfterValidator(_check_bars)] | None = Field(
+        None,
+        description="What trades become for strategies: `1m` (where unset), `90s`, `tick:100`, `volume:10`, "
+        "`dollar:1e6`.",
+    )
+    warm_up: Flag = Field(
+        True,
+        description="Whether strategies take in what came before, from stream, archive and REST, before they speak.",
+    )
+    latest_ttl: Annotated[Duration, between(1, 30 * 86_400, spelled)] = Field(
+        3600.0, description="How long the hash `indicators:<PAIR>` outlives the last bar. 1s to 30d."
+    )
     write: Annotated[list[Sink], BeforeValidator(listed)] = Field(
         min_length=1,
         description="Sinks: `console`, `jsonl: {path: FILE}`, `parquet: {dir: DIR}`, `sqlite: {path: FILE}`, "
-        "`postgres`.",
+        "`postgres`; strategies write to the `bus`, and to the `console` too where that is said.",
     )
+
+    @model_validator(mode="after")
+    def _signals_or_entries(self) -> Self:
+        sinks = {name for sink in self.write for name in sink}
+        if not self.strategies and BUS in sinks:
+            raise wrong("the bus takes signals, and no strategies make any; name strategies")
+        if not self.strategies and self.bars is not None:
+            raise wrong("bars are for strategies, and there are none")
+        if self.strategies and (others := sinks - {BUS, "console"}):
+            raise wrong(
+                f"strategies write to the bus, not to {', '.join(sorted(others))}; let another consumer read signals"
+            )
+        if self.strategies and self.where is not None:
+            raise wrong("strategies take in whole streams, and `where` would leave holes in them")
+        return self
 
     @field_validator("where")
     @classmethod
@@ -290,6 +335,16 @@ class ConsumerConfig(Section):
         if text is not None:
             told(where.compile, text)
         return text
+
+
+class PluginsConfig(Section):
+    """Code that is not part of this program."""
+
+    paths: Annotated[list[Folder], BeforeValidator(listed)] = Field(
+        [Path()],
+        max_length=100,
+        description="Folders whose Python files may be strategies; no file elsewhere is loaded.",
+    )
 
 
 class Config(Section):
@@ -304,6 +359,7 @@ class Config(Section):
     ingest: IngestConfig = IngestConfig()
     consume: ConsumeConfig = ConsumeConfig()
     consumers: dict[Name, ConsumerConfig] = Field({})
+    plugins: PluginsConfig = PluginsConfig()
     data_dir: Folder = Field(
         default_factory=lambda: data_home(os.environ),
         validate_default=True,
@@ -323,3 +379,8 @@ class Config(Section):
     def _keys_differ(cls, feeds: list[FeedConfig]) -> list[FeedConfig]:
         several(clashes(feeds))
         return feeds
+
+    @model_validator(mode="after")
+    def _strategies_can_be_made(self) -> Self:
+        several(mistakes(self.consumers, self.plugins.paths))
+        return self

@@ -11,6 +11,8 @@ from cryptostream.config.addresses import masked_url
 from cryptostream.config.words import got, told, unknown, wrong
 from cryptostream.registry import load, names
 
+BUS = "bus"
+"""Where strategies write their signals; no sink, for these are one transaction with what was read."""
 _SECRET_NAME = re.compile(r"key|token|secret|password|passphrase|signature|credential", re.IGNORECASE)
 
 
@@ -48,7 +50,10 @@ def _sink(value: Any) -> dict[str, Params]:
         raise wrong(unknown("sink", name, known))
     if given is not None and not isinstance(given, dict):
         raise wrong(f'the settings of sink "{name}" should be a mapping, got {got(given)}')
-    _check(name, given or {})
+    if name != BUS:
+        _check(name, given or {})
+    elif given:
+        raise wrong(f"{BUS} has no settings here, got {got(given)}")
     return {name: Params(given or {})}
 
 
@@ -70,7 +75,7 @@ def _check(name: str, given: Mapping[str, Any]) -> None:
 
 def sinks() -> tuple[str, ...]:
     """The names a consumer may write to."""
-    return names("sinks")
+    return tuple(sorted((*names("sinks"), BUS)))
 
 
 def _written(sink: dict[str, Params], info: SerializationInfo) -> Any:

@@ -6,9 +6,9 @@ import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Protocol
 
 from cryptostream import logs
-from cryptostream.engine.pipeline import Pipeline
 from cryptostream.model.ports import Clock
 
 DRAIN_S = 10.0
@@ -17,6 +17,17 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _log = logs.get("engine")
 
 Companion = Callable[[], Awaitable[None]]
+
+
+class Work(Protocol):
+    """What a runtime runs: a Pipeline, or whatever has its face."""
+
+    name: str
+
+    async def run(self) -> None: ...
+
+    def stop(self) -> None:
+        """Read nothing more; what was read is finished."""
 
 
 class Runtime:
@@ -28,7 +39,7 @@ class Runtime:
 
     def __init__(
         self,
-        pipelines: Sequence[Pipeline],
+        pipelines: Sequence[Work],
         *,
         clock: Clock,
         companions: Sequence[Companion] = (),

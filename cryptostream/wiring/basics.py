@@ -54,12 +54,17 @@ def bus(config: Config) -> Any:
     )
 
 
+def is_tagged(config: Config) -> bool:
+    """Whether keys carry their pair as a hash tag: in a cluster."""
+    return "+cluster:" in config.bus.url.get_secret_value()
+
+
 def keys(config: Config, prefix: str = "") -> KeyOf:
     """What each subscription's stream is called: the contract's name, or the template of the feed that asks for it.
 
     A pair that no feed names belongs to the feed that discovers pairs. In a cluster the pair is the hash tag.
     """
-    tagged = "+cluster:" in config.bus.url.get_secret_value()
+    tagged = is_tagged(config)
     asked = [(feed, wanted) for feed in config.feeds for wanted in feed.channels]
     named = {(feed.venue, wanted, pair): feed.key for feed, wanted in asked for pair in feed.symbols}
     discovered = {(feed.venue, wanted): feed.key for feed, wanted in asked if feed.discover}

@@ -1,11 +1,11 @@
 """Consumers: what to read, what to keep of it, where to write it."""
 
 import inspect
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from cryptostream import registry
 from cryptostream.bus import history
@@ -16,15 +16,27 @@ from cryptostream.bus.group.ownership import EVERYTHING, Shard
 from cryptostream.bus.group.seam import Seam
 from cryptostream.bus.group.source import Group, GroupSettings
 from cryptostream.bus.keys import of_pair
+from cryptostream.client.membership import Terms
 from cryptostream.config import Config, ConsumerConfig
+from cryptostream.config.schema import KINDS
+from cryptostream.config.sinks import BUS
 from cryptostream.engine.clock import SystemClock
 from cryptostream.engine.pipeline import Pipeline
+from cryptostream.engine.runtime import Work
 from cryptostream.engine.stats import ConsumerFacts, GroupStats
-from cryptostream.errors import ConfigError
+from cryptostream.errors import ConfigError, UsageError
 from cryptostream.model.instrument import Channel, Interval
 from cryptostream.model.ports import Archive, Ownership, Sink, Transform
 from cryptostream.model.times import place
 from cryptostream.transforms import where
+from cryptostream.wiring.basics import is_tagged
+from cryptostream.wiring.desks import Desks
+from cryptostream.wiring.past import Past
+from cryptostream.wiring.roster import roster
+from cryptostream.wiring.trading import Trading
+
+_STATE_VERSION = "1"
+"""Of what strategies are remembered by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +50,24 @@ class Until:
     entries: int | None = None
 
 
+class Loop(Work, Protocol):
+    """What runs a consumer."""
+
+    def facts(self, group: GroupStats) -> ConsumerFacts: ...
+
+
 @dataclass(frozen=True)
 class Consuming:
     """One consumer that may run: its loop, and who counts."""
 
-    pipeline: Pipeline
-    stats: GroupStats
+    pipeline: Loop
+    count: Callable[[], GroupStats]
     member: str
+
+    @property
+    def stats(self) -> GroupStats:
+        """What its group has counted."""
+        return self.count()
 
     def facts(self) -> ConsumerFacts:
         """Where it stands now."""
@@ -60,7 +83,7 @@ async def consumers(config: Config, names: Sequence[str], on: Bus, until: Until)
 
 async def _consumer(config: Config, name: str, on: Bus, until: Until, opened: AsyncExitStack) -> Consuming:
     told, clock = config.consumers[name], SystemClock()
-    sinks = {_name(wanted): _sink(name, wanted) for wanted in told.write}
+    sinks = {_name(wanted): _sink(name, wanted) for wanted in told.write if BUS not in wanted}
     me = await opened.enter_async_context(member(config.data_dir, name, config.consume.name))
     found = patterns(told)
     settings = GroupSettings(
@@ -70,6 +93,8 @@ async def _consumer(config: Config, name: str, on: Bus, until: Until, opened: As
         max_deliveries=config.consume.max_deliveries,
         until=await _tops(on, found) if until.once else None,
     )
+    if told.strategies:
+        return _strategies(config, name, on, until, me, settings, sinks.get("console"))
     arguments: dict[str, Any] = {
         "group": name,
         "consumer": me,
@@ -90,15 +115,49 @@ async def _consumer(config: Config, name: str, on: Bus, until: Until, opened: As
         slow_after_s=config.consume.deadline,
         clock=clock,
     )
-    return Consuming(pipeline, source.stats, me)
+    return Consuming(pipeline, lambda: source.stats, me)
+
+
+def _strategies(
+    config: Config, name: str, on: Bus, until: Until, me: str, settings: GroupSettings, console: Sink | None
+) -> Consuming:
+    """A consumer whose strategies read whole streams, and write their signals to the bus."""
+    if until.entries is not None:
+        raise UsageError("strategies are not ended after so many entries", hint="--once, --until-idle or --duration")
+    told = config.consumers[name]
+    made = roster(config, told)
+    terms = Terms(
+        group=name,
+        settings=settings,
+        ownership="lease" if config.consume.ownership == "lease" else _share(config),
+        version=_STATE_VERSION,
+        config=made.fingerprint,
+        until_idle_s=until.idle_s,
+        warm_up=Past(config, on, _archive(config), made) if told.warm_up else None,
+    )
+    desks = Desks(
+        made.desk,
+        group=name,
+        config=made.fingerprint,
+        ttl_s=told.latest_ttl,
+        clock=SystemClock(),
+        tagged=is_tagged(config),
+    )
+    signals = [f"signals:{label}:*" for label in made.labels]
+    loop = Trading(on, me, terms, patterns(told), desks, deadline_s=config.consume.deadline)
+    if console is not None:
+        loop.tell(signals, console)
+    return Consuming(loop, lambda: loop.stats, me)
+
+
+def _share(config: Config) -> Ownership:
+    return Shard.parse(config.consume.shard) if config.consume.shard else EVERYTHING
 
 
 async def _ownership(config: Config, group: str, on: Bus, me: str, opened: AsyncExitStack) -> Ownership:
-    if config.consume.shard:
-        return Shard.parse(config.consume.shard)
     if config.consume.ownership == "lease":
         return await opened.enter_async_context(Leases(on, group, me, SystemClock()))
-    return EVERYTHING
+    return _share(config)
 
 
 async def _tops(on: Bus, patterns: Sequence[str]) -> dict[str, str]:
@@ -108,12 +167,16 @@ async def _tops(on: Bus, patterns: Sequence[str]) -> dict[str, str]:
 
 def _recorded(config: Config, told: ConsumerConfig, sinks: Mapping[str, Sink]) -> Archive | None:
     """What is recorded of the past, where a consumer is to begin there; a recorder does not read its own."""
-    folder = archive_of(config)
-    if folder is None or told.start in ("earliest", "new") or "parquet" in sinks:
+    if told.start in ("earliest", "new") or "parquet" in sinks:
         return None
+    return _archive(config)
+
+
+def _archive(config: Config) -> Archive | None:
     from cryptostream.tape.parquet import Recording
 
-    return Recording(folder)
+    folder = archive_of(config)
+    return Recording(folder) if folder is not None else None
 
 
 def archive_of(config: Config) -> Path | None:
@@ -142,7 +205,7 @@ def _patterns(read: str) -> list[str]:
         return [f"{channel}:*:{rest}"]
     if rest or history.is_glob(read):
         return [read]
-    return [f"{read}:*"] if read in set(Channel) else of_pair(read)
+    return [f"{read}:*"] if read in KINDS else of_pair(read)
 
 
 def place_param(name: str) -> str:

@@ -1,0 +1,134 @@
+"""`cryptostream backtest-stream`: strategies over what is recorded, through the objects that run live."""
+
+import os
+import tempfile
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cryptostream.cli import render
+from cryptostream.cli.command import Call, command, finish
+from cryptostream.cli.render import Output
+from cryptostream.engine.clock import SystemClock
+from cryptostream.errors import UsageError
+from cryptostream.model.duration import seconds
+
+if TYPE_CHECKING:
+    from cryptostream.cli.origins import Span
+
+
+class ModeName(StrEnum):
+    """How trades reach the strategies: every mode gives the same signals and fills."""
+
+    AUTO = "auto"
+    BARS = "bars"
+    EVENTS = "events"
+
+
+@command("backtest-stream")
+def backtest(
+    call: Call,
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="SOURCE...", help="Streams (trades:BTCUSDT), tapes, Parquet folders, daily CSV files."),
+    ],
+    strategy: Annotated[
+        list[str] | None, typer.Option("--strategy", help="Which; several are repeated. See: list strategies.")
+    ] = None,
+    consumer: Annotated[
+        str | None, typer.Option(help="The strategies and bars of this consumer of the configuration.")
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option("--param", "-p", metavar="NAME=VALUES", help="rsi_period=14; a sweep: rsi_period=7..21:7."),
+    ] = None,
+    symbols: Annotated[list[str] | None, typer.Option("--symbols", "-s", help="Only these pairs.")] = None,
+    bars: Annotated[str | None, typer.Option(help="1m unless said; 90s, tick:100, volume:10, dollar:1e6.")] = None,
+    klines: Annotated[bool, typer.Option("--klines", help="The venue's klines, where there are trades too.")] = False,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="By the exchange's time.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="By the exchange's time.")] = None,
+    cash: Annotated[float, typer.Option(help="What each strategy begins with, shared out among the pairs.")] = 10_000.0,
+    fee_bps: Annotated[float, typer.Option(help="Of what is traded, in basis points.")] = 10.0,
+    slippage_bps: Annotated[float, typer.Option(help="How much worse than the trade that fills it.")] = 0.0,
+    latency: Annotated[str, typer.Option(metavar="50ms", help="From the signal to the exchange.")] = "0s",
+    size: Annotated[str, typer.Option(help='Of each position: "100%" of equity, "1000" quote, "0.25 base".')] = "100%",
+    fill: Annotated[str, typer.Option(metavar="next-trade|bar-open", help="What fills an order.")] = "next-trade",
+    long_only: Annotated[bool, typer.Option("--long-only", help="Sell only what is held.")] = False,
+    mode: Annotated[
+        ModeName, typer.Option(help="Bars built by columns, or every trade through the live objects.")
+    ] = ModeName.AUTO,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; as many as there are cores.")] = None,
+    walk: Annotated[
+        str | None, typer.Option(metavar="30d/7d", help="Choose parameters on one stretch, trade the next.")
+    ] = None,
+    by: Annotated[str, typer.Option(help="The figure that parameters are ranked by.")] = "sharpe",
+    report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write a page about it.")] = None,
+    trades: Annotated[Path | None, typer.Option(metavar="FILE.parquet", help="Write every round trip.")] = None,
+    verify: Annotated[
+        str | None, typer.Option(metavar="SIGNALS", help="Compare with the signals that live wrote there; exit 6.")
+    ] = None,
+    check_lookahead: Annotated[
+        bool,
+        typer.Option("--check-lookahead", help="Show that no signal knows the future, and what warm-up is needed."),
+    ] = False,
+    output: Annotated[Output, typer.Option("-o", "--output", help="How to print the figures.")] = Output.AUTO,
+) -> int:
+    """Run strategies over recorded trades: what they would have signalled, traded, earned.
+
+    The strategies are the objects that run live, fed with the same entries; --verify proves it against what live wrote.
+    """
+    from cryptostream.backtest.terms import Size, Terms
+    from cryptostream.cli import advancing, backtesting, certify, foresee, gathered, targets, told, walking
+
+    if walk and (verify or check_lookahead):
+        raise UsageError("--walk goes with neither --verify nor --check-lookahead")
+    span = _span(since, until)
+    wanted = backtesting.Wanted(
+        terms=Terms(
+            cash=cash,
+            fee_bps=fee_bps,
+            slippage_bps=slippage_bps,
+            latency_ms=seconds(latency) * 1000,
+            size=Size.parse(size),
+            fill=fill,  # type: ignore[arg-type]  # it says itself what it cannot be
+            long_only=long_only,
+        ),
+        mode=mode.value,
+        jobs=jobs or os.cpu_count() or 1,
+        by=by,
+        source=", ".join(sources),
+        start=None if span.since is None else span.since * 1000,
+        end=None if span.until is None else span.until * 1000 + 1000,
+    )
+    config = call.settings()
+    what = backtesting.combinations(config, strategy or (), consumer, param or (), bars)
+    with tempfile.TemporaryDirectory(prefix="cryptostream-backtest-") as folder:
+        with advancing.advancing("reading") as seen:
+            pairs = [word.upper() for word in targets.words_of(symbols)]
+            found = finish(gathered.gather(config, sources, span, pairs, Path(folder), seen))
+        series = gathered.one_kind(found, klines=klines)
+        if verify is not None:
+            if since is not None:
+                raise UsageError("--verify begins where live began, and --since would leave out what came before")
+            certificate = finish(certify.certify(config, series, what.only(), verify, end_us=wanted.end))
+            render.facts(certificate.facts, output)
+            certificate.check()
+            return 0
+        if check_lookahead:
+            return foresee.run(series, what.only(), wanted, output)
+        made = walking.walk(what, series, walk, wanted) if walk else backtesting.run(what, series, wanted)
+    told.tell(made, output, report=report, trades=trades)
+    return 0
+
+
+def _span(since: str | None, until: str | None) -> "Span":
+    from cryptostream.cli.origins import Span
+    from cryptostream.model.times import moment
+
+    now_ns = SystemClock().now_ns()
+    span = Span(*(None if text is None else moment(text, now_ns) for text in (since, until)))
+    if span.since is not None and span.until is not None and span.since > span.until:
+        raise UsageError(f"--since {since} is after --until {until}")
+    return span
