@@ -16,6 +16,8 @@ from cryptostream.backtest.result import Book, Figures, Fill, Trip
 from cryptostream.model.events import Micros
 
 YEAR_S = 365 * 86_400.0
+LEAST_S = 86_400.0
+"""How long the data must be for growth a year to be told: what minutes grow to in a year is no figure."""
 _SECOND_US = 1_000_000
 _PERIODS = ((30 * 86_400.0, 86_400.0), (2 * 86_400.0, 3_600.0), (3_600.0, 60.0))
 """How long the data must be, and the period that is then taken; both in seconds."""
@@ -43,7 +45,7 @@ def figures(
 
     A period is a day where there are 30 days of data, an hour from two days on, a minute from one hour on, and else a
     second, unless told. What cannot be said is None: ratios with fewer than two returns or where nothing ever changed
-    or was lost, and whatever is too large for a number, as growth a year may be over some minutes.
+    or was lost, growth a year over less than a day, and whatever is too large for a number.
     """
     ts = np.maximum.accumulate(ts)
     start, end = (Micros(int(ts[0])), Micros(int(ts[-1]))) if len(ts) else (Micros(0), Micros(0))
@@ -51,7 +53,7 @@ def figures(
     at_ends = sampled(ts, equity, cash, period_s)
     changes = returns(at_ends)
     a_year = YEAR_S / period_s
-    grown = _growth(at_ends, a_year)
+    grown = _growth(at_ends, a_year) if (len(at_ends) - 1) * period_s >= LEAST_S else None
     deepest, longest_s = drawdown(ts, equity, cash)
     final = float(equity[-1]) if len(equity) else cash
     won, lost = _won_and_lost(trips)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from cryptostream.backtest.block import Floats, Ints
-from cryptostream.backtest.figures import figures, of_book
+from cryptostream.backtest.figures import LEAST_S, figures, of_book
 from cryptostream.backtest.result import Book, Curve, PairResult, Result
 from cryptostream.backtest.run import BENCHMARK
 from cryptostream.backtest.terms import Terms
@@ -41,7 +41,7 @@ def result(
         curves=[curve(name, books) for name, books in by_strategy.items()],
         benchmark=curve(BENCHMARK, [pair.benchmark for pair in pairs if pair.benchmark is not None]),
         of_pairs={(name, book.pair): of_book(book) for name, books in by_strategy.items() for book in books},
-        notes=(*notes, *_notes(book for books in by_strategy.values() for book in books)),
+        notes=(*notes, *_short(pairs), *_notes(book for books in by_strategy.values() for book in books)),
     )
 
 
@@ -94,6 +94,13 @@ def _check(pairs: Sequence[PairResult]) -> None:
         if names.count(name) > 1:
             streams = ", ".join(pair.stream for pair in pairs if pair.pair == name)
             raise UsageError(f"{name} comes twice: {streams}", hint="backtest them one after the other")
+
+
+def _short(pairs: Sequence[PairResult]) -> Iterable[str]:
+    """Said of data that is too short for what is told of a year."""
+    times = [int(book.ts[place]) for pair in pairs for book in pair.books.values() if len(book.ts) for place in (0, -1)]
+    if times and (max(times) - min(times)) / 1e6 < LEAST_S:
+        yield "less than a day of data: what is annualised (volatility, Sharpe, Sortino) says little"
 
 
 def _notes(books: Iterable[Book]) -> Iterable[str]:

@@ -19,6 +19,8 @@ from tests.backtest.traded import S, Says, Trades, desk_of, prices
 
 TERMS = Terms(cash=500.0, fee_bps=0.0, size=Size(1.0, "base"))
 
+SHORT = "less than a day of data: what is annualised (volatility, Sharpe, Sortino) says little"
+
 
 def pair(name: str, *each: float, says: dict[int, Opinion] | None = None, every_us: int = S) -> PairResult:
     series = Trades(prices(*each, every_us=every_us), pair=name, stream=f"trades:{name}")
@@ -61,7 +63,7 @@ def test_strategy_has_a_curve_over_all_its_pairs() -> None:
     assert one.ts.tolist() == sorted({*pairs[0].books["one"].ts.tolist(), *pairs[1].books["one"].ts.tolist()})
     assert set(other.equity.tolist()) == {1000.0}
     assert whole.of_pairs["one", "ETHUSDT"] == of_book(pairs[1].books["one"])
-    assert (whole.terms["cash"], whole.params, whole.notes) == (1000.0, {"one": {"fast": 3}}, ())
+    assert (whole.terms["cash"], whole.params, whole.notes) == (1000.0, {"one": {"fast": 3}}, (SHORT,))
 
 
 def test_benchmark_buys_every_pair_with_its_share_of_the_cash() -> None:
@@ -91,6 +93,7 @@ def test_ruin_and_an_order_that_was_not_filled_are_said() -> None:
     notes = result([short, late], source="", bars="2s", terms=TERMS, params={}, notes=["first"]).notes
     assert list(notes) == [
         "first",
+        SHORT,
         "one on BTCUSDT lost all its equity and stopped trading",
         "one on ETHUSDT had an order that the data ended before it was filled",
     ]
