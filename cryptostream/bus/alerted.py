@@ -10,6 +10,7 @@ from typing import Any
 from cryptostream.bus.ask import asking
 from cryptostream.bus.connect import Bus
 from cryptostream.engine.telling import Ledger, Target
+from cryptostream.errors import BusRefused
 from cryptostream.model.codec import iso
 from cryptostream.transforms.alerts import Alert
 
@@ -63,6 +64,10 @@ class AlertStream(Target):
     async def tell(self, alert: Alert) -> None:
         """Append it. Raises BusUnavailable, BusRefused."""
         told: dict[Any, Any] = {**fields(alert)}
+        with asking(self._bus, self._stream):
+            kind = await self._bus.command.type(self._stream)
+        if kind not in ("stream", "none"):  # a transaction would fail in its first half alone
+            raise BusRefused(f"{self._stream} is not a stream", hint="delete it, or name another one for the alerts")
         pipeline = self._bus.command.pipeline(transaction=not self._bus.is_cluster)
         pipeline.xadd(self._stream, told, maxlen=MAXLEN, approximate=True)
         pipeline.set(alerted_key(self._group, alert), "1", ex=TTL_S)

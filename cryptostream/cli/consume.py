@@ -119,7 +119,7 @@ async def consume(
         list[str] | None,
         typer.Argument(
             metavar="NAME|STREAM",
-            help="Consumers of the configuration, all unless named; with --group streams: trades, 'trades:*', BTCUSDT.",
+            help="Consumers and alerts of the configuration, all unless named; with --group streams: trades, BTCUSDT.",
         ),
     ] = None,
     group: Annotated[
@@ -190,7 +190,9 @@ async def consume(
         consume__archive=archive,
         consume__health_port=health_port,
     )
-    names = [group] if group else _named(told.words, loaded.config)
+    chosen = [group] if group else _named(told.words, loaded.config)
+    names = [name for name in chosen if name in loaded.config.consumers]
+    alerts = [] if group else [name for name in chosen if name in loaded.config.alerts]
     until = wiring.Until(idle_s=seconds(until_idle) if until_idle else None, once=once, entries=count)
     async with wiring.bus(loaded.config) as bus:
         if dry_run or once:
@@ -199,18 +201,20 @@ async def consume(
             render.rows(planned, output)
             return 0
         lasts_s = seconds(duration) if duration else None
-        return await consuming.run(loaded, names, bus, until, duration_s=lasts_s, fail_on_gap=fail_on_gap)
+        return await consuming.run(
+            loaded, names, bus, until, alerts=alerts, duration_s=lasts_s, fail_on_gap=fail_on_gap
+        )
 
 
 def _named(words: Sequence[str], config: "Config") -> list[str]:
-    """The consumers of the configuration that are meant. Raises UsageError."""
-    if not config.consumers:
+    """The consumers and alerts of the configuration that are meant, all unless named. Raises UsageError."""
+    known = list(dict.fromkeys((*config.consumers, *config.alerts)))
+    if not known:
         raise UsageError(
             "the configuration names no consumers", hint="ad hoc: cryptostream consume trades --group NAME"
         )
     for word in words:
-        if word not in config.consumers:
-            known = f"a stream? add --group NAME; known: {', '.join(config.consumers)}"
-            hint = did_you_mean(word, config.consumers) or known
+        if word not in known:
+            hint = did_you_mean(word, known) or f"a stream? add --group NAME; known: {', '.join(known)}"
             raise UsageError(f'no consumer "{word}" in the configuration', hint=hint)
-    return list(dict.fromkeys(words)) or list(config.consumers)
+    return list(dict.fromkeys(words)) or known

@@ -31,7 +31,7 @@ async def plan(config: "Config", names: Sequence[str], bus: "Bus") -> list[dict[
     for name in names:
         told = config.consumers[name]
         streams: dict[str, None] = {}
-        for pattern in wiring.patterns(told):
+        for pattern in wiring.patterns(told.read):
             found = await history.streams(bus, pattern)
             if not found and not history.is_glob(pattern):
                 raise NotFound(f'no stream "{pattern}"', hint="cryptostream stats lists what there is")
@@ -58,10 +58,11 @@ async def run(
     bus: "Bus",
     until: "Until",
     *,
+    alerts: Sequence[str] = (),
     duration_s: float | None,
     fail_on_gap: bool,
 ) -> int:
-    """Run consumers until they end; the exit code. Raises DataQuality for a loss where that matters."""
+    """Run consumers and alerts until they end; the exit code. Raises DataQuality for a loss where that matters."""
     from cryptostream import wiring
     from cryptostream.engine.runtime import Runtime
     from cryptostream.engine.stall import Stall
@@ -71,6 +72,8 @@ async def run(
     await _tell_missing(config, names, bus)
     async with AsyncExitStack() as opened:
         running = await opened.enter_async_context(wiring.consumers(config, names, bus, until))
+        rules = {name: config.alerts[name] for name in alerts}
+        running += await opened.enter_async_context(wiring.alerts(rules, config, bus, until))
         stall = await opened.enter_async_context(Stall())
         companions: list[Companion] = [_progress(config, running), *wiring.until_lost(config, bus)]
         if served := wiring.consumers_health(config, running, stall, asked=asked):
@@ -95,7 +98,7 @@ async def _tell_missing(config: "Config", names: Sequence[str], bus: "Bus") -> N
 
     for name in names:
         told = config.consumers[name]
-        if not any([await history.streams(bus, pattern) for pattern in wiring.patterns(told)]):
+        if not any([await history.streams(bus, pattern) for pattern in wiring.patterns(told.read)]):
             render.note(f"{name}: there is no stream {', '.join(told.read)} yet; waiting for it")
 
 
@@ -138,7 +141,8 @@ def _progress(config: "Config", running: "Sequence[Consuming]") -> "Companion":
 
 def _prints(config: "Config", running: "Sequence[Consuming]") -> bool:
     """Whether entries are printed, so that nothing else should be."""
-    return any("console" in sink for one in running for sink in config.consumers[one.pipeline.name].write)
+    known = (config.consumers.get(one.pipeline.name) for one in running)
+    return any("console" in sink for told in known if told is not None for sink in told.write)
 
 
 def line(rate: float | None, facts: Sequence[ConsumerFacts]) -> Text:

@@ -85,7 +85,8 @@ async def live(config: "Config", plans: Sequence["Plan"], wish: Wish, *, give_up
 async def _consumers(config: "Config", bus: "Bus", opened: AsyncExitStack) -> "Sequence[Consuming]":
     from cryptostream import wiring
 
-    return await opened.enter_async_context(wiring.consumers(config, list(config.consumers), bus, wiring.Until()))
+    made = await opened.enter_async_context(wiring.consumers(config, list(config.consumers), bus, wiring.Until()))
+    return [*made, *await opened.enter_async_context(wiring.alerts(config.alerts, config, bus))]
 
 
 def _shown(bus: "Bus | None", stage: "Ingest", wish: Wish) -> "Companion":

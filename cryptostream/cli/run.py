@@ -44,7 +44,7 @@ async def run(
     wish = Wish(duration_s=seconds(duration) if duration else None, consumers=True)
     if not demo:
         loaded = call.load()
-        if not loaded.config.feeds and not loaded.config.consumers:
+        if not (loaded.config.feeds or loaded.config.consumers or loaded.config.alerts):
             raise UsageError("the configuration names no feeds and no consumers", hint="try: cryptostream run --demo")
         return await _run(loaded.config, replace(wish, health=asks_for_health(loaded)))
     async with _demo() as given:

@@ -99,7 +99,8 @@ def _kind_of(value: Any) -> str:
 
 def _unknown_key(path: Path, origin: Origin) -> str:
     section = section_at(path[:-1])
-    known = [name for name in section.model_fields if name != "venue"] if section else []
+    fields = section.model_fields.items() if section else ()
+    known = [field.alias or name for name, field in fields if name != "venue"]
     if origin.name.startswith("env "):
         meant = suggestion(origin.name.removeprefix("env "), env_names())
     else:

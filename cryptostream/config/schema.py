@@ -9,17 +9,20 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator, model_validator
 
 from cryptostream.bus.group.ownership import Shard
+from cryptostream.config import alerts as alerting
 from cryptostream.config.addresses import BusUrl, HttpUrl, SecretUrl, WsUrl
+from cryptostream.config.alerts import AlertConfig
 from cryptostream.config.feeds import Discover, FeedConfig, check_venue, clashes
-from cryptostream.config.lists import Symbol, Symbols, listed, parse_wanted
+from cryptostream.config.lists import Symbol, Symbols, listed
 from cryptostream.config.quantities import Duration, Flag, Size, Whole, between, spelled_bytes
+from cryptostream.config.reading import Stream
 from cryptostream.config.section import Section, several
 from cryptostream.config.sinks import BUS, Sink
-from cryptostream.config.strategies import Strategy, mistakes
-from cryptostream.config.words import got, told, wrong
+from cryptostream.config.strategies import Strategy, mistakes, mixed
+from cryptostream.config.words import told, wrong
 from cryptostream.engine.machine import data_home
 from cryptostream.model.duration import spelled
-from cryptostream.model.instrument import Channel, check_symbol
+from cryptostream.model.instrument import check_symbol
 from cryptostream.model.times import place
 from cryptostream.registry import names
 from cryptostream.transforms import where
@@ -29,25 +32,7 @@ from cryptostream.web.health import check_exposure
 
 __all__ = ["BusConfig", "Config", "ConsumerConfig", "Discover", "FeedConfig", "FeedDefaults"]
 
-_STREAM = re.compile(r"[^\s\x00-\x1f\x7f-\x9f]{1,200}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-
-
-KINDS = frozenset({*Channel, "signals", "events"})
-"""What a consumer may read by a word alone: every stream whose name begins with it."""
-
-
-def _check_stream(text: str) -> str:
-    """A channel, a pair in capitals, a stream or a glob; the last two have a `:` or a wildcard in them."""
-    if text in KINDS:
-        return text
-    if not _STREAM.fullmatch(text):
-        raise wrong(f"not the name of a stream: {got(text)}")
-    name, _, rest = text.partition(":")
-    is_channel = text != text.upper() and (not rest or (name == Channel.KLINES and ":" not in rest))
-    if is_channel and text != Channel.KLINES and not re.search(r"[*?\[]", text):
-        parse_wanted(text)
-    return text
 
 
 def _check_bars(text: str) -> str:
@@ -82,7 +67,6 @@ def _expanded(path: Path) -> Path:
 
 Name = Annotated[str, AfterValidator(_check_name)]
 Coin = Annotated[str, AfterValidator(lambda text: told(check_symbol, text))]
-Stream = Annotated[str, AfterValidator(_check_stream)]
 Venue = Annotated[str, AfterValidator(check_venue)]
 Folder = Annotated[Path, AfterValidator(_expanded)]
 
@@ -327,6 +311,8 @@ class ConsumerConfig(Section):
             )
         if self.strategies and self.where is not None:
             raise wrong("strategies take in whole streams, and `where` would leave holes in them")
+        if self.strategies and (why := mixed(self.read)):
+            raise wrong(why)
         return self
 
     @field_validator("where")
@@ -359,6 +345,7 @@ class Config(Section):
     ingest: IngestConfig = IngestConfig()
     consume: ConsumeConfig = ConsumeConfig()
     consumers: dict[Name, ConsumerConfig] = Field({})
+    alerts: dict[Name, AlertConfig] = Field({})
     plugins: PluginsConfig = PluginsConfig()
     data_dir: Folder = Field(
         default_factory=lambda: data_home(os.environ),
@@ -383,4 +370,9 @@ class Config(Section):
     @model_validator(mode="after")
     def _strategies_can_be_made(self) -> Self:
         several(mistakes(self.consumers, self.plugins.paths))
+        return self
+
+    @model_validator(mode="after")
+    def _alerts_end(self) -> Self:
+        several(alerting.mistakes(self.alerts))
         return self

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from cryptostream.config.sinks import Params
 from cryptostream.config.words import got, wrong
 from cryptostream.errors import CryptostreamError
+from cryptostream.model.instrument import Channel
 from cryptostream.strategies import loading
 from cryptostream.strategies.names import label
 
@@ -58,6 +59,26 @@ def mistakes(
                     f'consumers.{taken[wanted.label]} writes signals of "{wanted.label}" already; use {AS}: NAME',
                 )
             taken.setdefault(wanted.label, consumer)
+
+
+def mixed(read: Sequence[str]) -> str:
+    r"""What is wrong with streams that strategies are to read; empty where all are of one kind.
+
+    A pair's signals are one stream, so they are made of one of its streams.
+
+    >>> mixed(["trades:BTCUSDT", "trades:ETH*"]), mixed(["klines:1m", "klines:BTCUSDT:1m"])
+    ('', '')
+    >>> mixed(["trades", "klines:1m"]), mixed(["BTCUSDT"])  # doctest: +ELLIPSIS
+    ('strategies read one kind of stream, and these are klines:1m, trades', 'BTCUSDT is every stream of that pair; ...')
+    """
+    kinds: set[str] = set()
+    for word in read:
+        kind, _, rest = word.partition(":")
+        if not (rest or kind in set(Channel)) or re.search(r"[*?\[\\]", kind):
+            return f"{word} is every stream of that pair; strategies read one kind, as in trades:{word.strip('*:')}"
+        kinds.add(f"{kind}:{rest.rpartition(':')[2]}" if kind == Channel.KLINES else kind)
+    told = ", ".join(sorted(kinds))
+    return f"strategies read one kind of stream, and these are {told}" if len(kinds) > 1 else ""
 
 
 def _why_not(wanted: Wish, paths: Sequence[Path]) -> str:

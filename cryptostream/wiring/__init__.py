@@ -1,5 +1,6 @@
 """Names in the configuration become objects here, and nowhere else."""
 
+from cryptostream.wiring.alerts import alerts
 from cryptostream.wiring.basics import INGESTER, KeyOf, bus, keys, rest, venue
 from cryptostream.wiring.beside import (
     Alerting,
@@ -27,6 +28,7 @@ __all__ = [
     "Refreshing",
     "Running",
     "Until",
+    "alerts",
     "bus",
     "check_bus",
     "consumers",

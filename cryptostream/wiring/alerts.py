@@ -10,9 +10,10 @@ from cryptostream.bus.alerted import Alerted, AlertStream
 from cryptostream.bus.connect import Bus
 from cryptostream.bus.group.member import member
 from cryptostream.bus.group.source import Group, GroupSettings
-from cryptostream.config import Config, ConsumerConfig
-from cryptostream.config.alerts import AlertConfig, MailTarget, StreamTarget, WebhookTarget, secret
-from cryptostream.config.alerts import Target as Told
+from cryptostream.config import Config
+from cryptostream.config.alerts import AlertConfig
+from cryptostream.config.targets import MailTarget, StreamTarget, WebhookTarget, secret
+from cryptostream.config.targets import Target as Told
 from cryptostream.engine.clock import SystemClock
 from cryptostream.engine.pipeline import Pipeline
 from cryptostream.engine.telling import Target, Telling
@@ -106,7 +107,7 @@ async def _consumer(
         claim_idle_s=config.consume.claim_idle,
         max_deliveries=config.consume.max_deliveries,
     )
-    source = Group(on, _read(rule), group=group, consumer=me, clock=clock, settings=settings)
+    source = Group(on, patterns(rule.read), group=group, consumer=me, clock=clock, settings=settings)
     telling = Telling(
         group,
         _target(name, target, group, on, env),
@@ -117,10 +118,6 @@ async def _consumer(
     )
     made = Rule(name, where.compile(rule.when), rule.at_most)
     return Consuming(Alarm(group, source, made, telling, until=until, config=config), lambda: source.stats, me)
-
-
-def _read(rule: AlertConfig) -> list[str]:
-    return patterns(ConsumerConfig.model_construct(read=rule.read, write=[]))
 
 
 def _target(name: str, told: Told, group: str, on: Bus, env: Mapping[str, str]) -> Target:
@@ -150,7 +147,7 @@ def _mail(given: MailTarget, word: str) -> Target:
         sender=given.sender,
         to=given.to,
         port=given.port,
-        user=given.user,
+        user=given.user or "",
         password=word,
         tls=given.tls,
         ca_file=given.ca_file,

@@ -18,7 +18,7 @@ from cryptostream.bus.group.source import Group, GroupSettings
 from cryptostream.bus.keys import of_pair
 from cryptostream.client.membership import Terms
 from cryptostream.config import Config, ConsumerConfig
-from cryptostream.config.schema import KINDS
+from cryptostream.config.reading import KINDS
 from cryptostream.config.sinks import BUS
 from cryptostream.engine.clock import SystemClock
 from cryptostream.engine.pipeline import Pipeline
@@ -85,7 +85,7 @@ async def _consumer(config: Config, name: str, on: Bus, until: Until, opened: As
     told, clock = config.consumers[name], SystemClock()
     sinks = {_name(wanted): _sink(name, wanted) for wanted in told.write if BUS not in wanted}
     me = await opened.enter_async_context(member(config.data_dir, name, config.consume.name))
-    found = patterns(told)
+    found = patterns(told.read)
     settings = GroupSettings(
         start=place(told.start),
         count=config.consume.batch,
@@ -144,7 +144,7 @@ def _strategies(
         tagged=is_tagged(config),
     )
     signals = [f"signals:{label}:*" for label in made.labels]
-    loop = Trading(on, me, terms, patterns(told), desks, deadline_s=config.consume.deadline)
+    loop = Trading(on, me, terms, patterns(told.read), desks, deadline_s=config.consume.deadline)
     if console is not None:
         loop.tell(signals, console)
     return Consuming(loop, lambda: loop.stats, me)
@@ -187,9 +187,9 @@ def archive_of(config: Config) -> Path | None:
     return next((Path(params["dir"]) for params in written if "dir" in params), None)
 
 
-def patterns(told: ConsumerConfig) -> list[str]:
-    """The streams that a consumer reads, as globs."""
-    return [pattern for read in told.read for pattern in _patterns(read)]
+def patterns(read: Sequence[str]) -> list[str]:
+    """What a configuration says is read, as globs of streams."""
+    return [pattern for word in read for pattern in _patterns(word)]
 
 
 def _patterns(read: str) -> list[str]:

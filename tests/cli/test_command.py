@@ -149,7 +149,7 @@ def test_sigterm_ends_a_command_in_order_and_is_no_failure(
         return 1
 
     before = signal.getsignal(signal.SIGTERM)
-    assert ended(lambda: command_module._finish(work())) == 0
+    assert ended(lambda: command_module.finish(work())) == 0
     assert closed == ["the bus"]
     assert signal.getsignal(signal.SIGTERM) is before
 
@@ -161,7 +161,7 @@ def test_sigterm_while_a_runtime_ends_is_no_failure_either() -> None:
         await read_for_ever()
         return code
 
-    assert ended(lambda: command_module._finish(work())) == 0
+    assert ended(lambda: command_module.finish(work())) == 0
 
 
 def test_a_cancellation_that_no_signal_asked_for_is_not_taken_for_one() -> None:
@@ -169,7 +169,7 @@ def test_a_cancellation_that_no_signal_asked_for_is_not_taken_for_one() -> None:
         raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        command_module._finish(work())
+        command_module.finish(work())
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,14 @@ from cryptostream.config import Config
 from cryptostream.config.env import plain_names
 from cryptostream.config.settings import env_name, leaves, section_in
 
-_BELOW = {"feeds": "feeds[].<venue>", "venues": "venues.<venue>", "consumers": "consumers.<name>"}
+_BELOW = {"feeds": "feeds[].<venue>", "venues": "venues.<venue>", "consumers": "consumers.<name>", "alerts": "alerts.<name>"}
 
 
 def settings(section: type[BaseModel] = Config, before: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """Every setting there is, those in lists and mappings too."""
     for name, field in section.model_fields.items():
         inner = section_in(field.annotation)
+        name = field.alias or name
         if inner is not None:
             yield from settings(inner, f"{before}{_BELOW.get(name, name)}.")
         elif before + name != "feeds[].<venue>.venue":
