@@ -1,5 +1,6 @@
 """Desks of strategies on live streams: signals once, latest values, letters, warm-up and seeds, on both engines."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
@@ -247,7 +248,8 @@ async def run(reading: Consumer, made: Desks, last: int = 0) -> Consumer:
 
     reading.keyed("trades:*")(made)
     reading.keyed("trades:*")(Enough)
-    await reading.run()
+    async with asyncio.timeout(20):  # where it is broken, the last one never comes
+        await reading.run()
     return reading
 
 

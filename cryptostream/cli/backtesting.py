@@ -123,9 +123,8 @@ def once(roster: Roster, series: Sequence[Series], wanted: Wanted) -> Result:
 
 def result_of(pairs: Sequence[PairResult], roster: Roster, series: Sequence[Series], wanted: Wanted) -> Result:
     """All pairs together."""
-    params = {each.label: dict(each.params) for each in roster.wishes}
     bars = getattr(series[0], "interval", "") or roster.bars.text
-    return portfolio.result(pairs, source=wanted.source, bars=bars, terms=wanted.terms, params=params)
+    return portfolio.result(pairs, source=wanted.source, bars=bars, terms=wanted.terms, params=roster.params)
 
 
 def tasks_of(roster: Roster, series: Sequence[Series], wanted: Wanted, *, charts: bool) -> list[Task]:

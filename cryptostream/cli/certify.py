@@ -15,6 +15,7 @@ from cryptostream.bus import history
 from cryptostream.bus.connect import Bus
 from cryptostream.bus.effects import seeds
 from cryptostream.bus.effects.seeds import Seed
+from cryptostream.bus.group.place import before
 from cryptostream.cli.backtesting import Series
 from cryptostream.config import Config
 from cryptostream.errors import CheckFailed, DataQuality, NotFound, UsageError
@@ -33,6 +34,8 @@ class Live:
     signals: list[Entry]
     seed: Seed
     reached: str
+    kept_above: str
+    """The id above which the stream still holds every signal: it keeps about `bus.maxlen`, and never fewer."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +61,13 @@ async def certify(
     label, pair = _parts(stream, roster)
     one = _series(series, pair)
     async with wiring.bus(config) as bus:
-        live = await _live(bus, stream)
+        live = await _live(bus, stream, config.bus.maxlen)
         alone = roster.only(label)
         if live.seed.config != alone.fingerprint:
             hint = "give the parameters and bars that live has, or --consumer NAME"
             raise UsageError("live runs this strategy with other parameters, other bars, or other code", hint=hint)
         made = _said(one, alone, live, end_us)
-        ours = parity.within(made.signals, live.seed.upto, made.last)
+        ours = parity.within(made.signals, live.kept_above, made.last)
         theirs = [entry for entry in live.signals if parse_id(entry.entry_id) <= parse_id(made.last)]
         found = parity.compare(theirs, ours)
         facts = _facts(stream, alone, live, made, found)
@@ -92,7 +95,7 @@ def _series(series: Sequence[Series], pair: str) -> Series:
     return found
 
 
-async def _live(bus: Bus, stream: str) -> Live:
+async def _live(bus: Bus, stream: str, maxlen: int) -> Live:
     seed = await seeds.seed(bus, stream)
     if seed is None:
         known = [name for name in await history.streams(bus, "signals:*") if await seeds.seed(bus, name)]
@@ -100,7 +103,8 @@ async def _live(bus: Bus, stream: str) -> Live:
         raise NotFound(f"no strategy of ours has begun to write {stream}", hint=hint)
     reached = await seeds.reached(bus, seed)
     signals = [entry async for page in history.between(bus, stream) for entry in page]
-    return Live(signals, seed, reached)
+    is_trimmed = 0 < maxlen <= len(signals)
+    return Live(signals, seed, reached, before(signals[0].entry_id) if is_trimmed else seed.upto)
 
 
 @dataclass

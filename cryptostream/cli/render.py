@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
+_WIDE = 200
 _CONTROL = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)))
 _ESCAPED = {code: f"\\u{code:04x}" for code in _CONTROL if code >= 0x7F}
 
@@ -43,10 +45,12 @@ def chosen(output: Output, *, stream: bool = False) -> Output:
 
 
 def out() -> "Console":
-    """The console that data goes to; never wraps on a pipe."""
+    """The console that data goes to; on a pipe, where nobody says how wide it is, it is wide."""
     from rich.console import Console
 
-    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+    if sys.stdout.isatty():
+        return Console(highlight=False)
+    return Console(soft_wrap=True, highlight=False, width=None if os.environ.get("COLUMNS") else _WIDE)
 
 
 def err() -> "Console":

@@ -35,6 +35,8 @@ class Terms:
     version: str
     config: str
     until_idle_s: float | None
+    maxlen: int = 0
+    """About how many entries the streams keep that keyed handlers write; 0 for all."""
     warm_up: Past | None = None
 
 
@@ -91,7 +93,14 @@ class Membership:
         if not self._handlers.remember:
             return None
         terms = self._terms
-        made = Effects(self._bus, terms.group, version=terms.version, config=terms.config, clock=self._clock)
+        made = Effects(
+            self._bus,
+            terms.group,
+            version=terms.version,
+            config=terms.config,
+            maxlen=terms.maxlen,
+            clock=self._clock,
+        )
         return Keeping(
             await self._opened.enter_async_context(made),
             self._handlers,

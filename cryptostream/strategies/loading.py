@@ -114,6 +114,11 @@ def converted(kind: type, given: Mapping[str, Any], name: str = "") -> dict[str,
     return {key: _converted(known[key], value, name) if key in known else value for key, value in given.items()}
 
 
+def settled(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Every parameter with its value, those that were not given with their defaults. Raises UsageError."""
+    return {each.name: each.default for each in params(kind)} | converted(kind, given)
+
+
 def fingerprint(kind: type, given: Mapping[str, Any]) -> str:
     """Which strategy this is and with which parameters, in 16 digits: what saved state belongs to.
 
@@ -121,7 +126,7 @@ def fingerprint(kind: type, given: Mapping[str, Any]) -> str:
     file's text, not with its place. Raises UsageError.
     """
     source = source_of(kind)
-    values = {each.name: each.default for each in params(kind)} | converted(kind, given)
+    values = settled(kind, given)
     who = [sha256(source.encode()).hexdigest() if source else kind.__module__, kind.__qualname__, values]
     try:
         text = json.dumps(who, sort_keys=True)

@@ -133,12 +133,13 @@ def _strategies(
         version=_STATE_VERSION,
         config=made.fingerprint,
         until_idle_s=until.idle_s,
+        maxlen=config.bus.maxlen,
         warm_up=Past(config, on, _archive(config), made) if told.warm_up else None,
     )
     desks = Desks(
         made.desk,
         group=name,
-        config=made.fingerprint,
+        config={label: made.only(label).fingerprint for label in made.labels},
         ttl_s=told.latest_ttl,
         clock=SystemClock(),
         tagged=is_tagged(config),

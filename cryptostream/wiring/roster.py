@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from cryptostream.config import Config, ConsumerConfig
 from cryptostream.config.strategies import Wish, wish
@@ -36,6 +37,11 @@ class Roster:
     def only(self, label: str) -> "Roster":
         """One of the strategies alone."""
         return replace(self, wishes=tuple(each for each in self.wishes if each.label == label))
+
+    @property
+    def params(self) -> dict[str, dict[str, Any]]:
+        """What each of them is set to, defaults too."""
+        return {each.label: loading.settled(self._kind(each), each.params) for each in self.wishes}
 
     @property
     def warm_ups(self) -> dict[str, int]:

@@ -73,7 +73,9 @@ class Trading:
 
     def stop(self) -> None:
         """End after the event at work; what was read beside it stays pending."""
-        self._member.stop()
+        self._member.is_stopped = True
+        if self.started:
+            self._member.stop()
 
     def facts(self, group: GroupStats) -> ConsumerFacts:
         """Where it stands. Any thread may ask."""

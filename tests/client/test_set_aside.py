@@ -1,5 +1,6 @@
 """Keyed handlers that leave out an entry they raised at: what they write instead is part of the commit."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -49,7 +50,8 @@ async def run(reading: Consumer, *made: Callable[[], object], last: int = 0) -> 
 
     for each in (*made, Enough):
         reading.keyed("trades:*")(each)  # type: ignore[type-var]
-    await reading.run()
+    async with asyncio.timeout(20):  # where it is broken, the last one never comes
+        await reading.run()
     return reading
 
 

@@ -1,5 +1,6 @@
 """What came before a stream's first event is taken in, in order and once, and writes nothing."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -61,7 +62,8 @@ async def run(reading: Consumer, made: Callable[[], object] = Sums, last: int = 
 
     for each in (made, Enough):
         reading.keyed("trades:*")(each)  # type: ignore[type-var]
-    await reading.run()
+    async with asyncio.timeout(20):  # where it is broken, the last one never comes
+        await reading.run()
 
 
 async def sums(market: Market, pair: str = "BTCUSDT") -> list[str]:
