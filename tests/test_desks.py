@@ -59,7 +59,13 @@ def new_desk(pair: str) -> Desk:
 
 
 def desks(**told: Any) -> Desks:
-    options: dict[str, Any] = {"group": "g", "config": "word", "ttl_s": 60, "clock": ManualClock(), **told}
+    options: dict[str, Any] = {
+        "group": "g",
+        "config": {"mean": "word", "weak": "b"},
+        "ttl_s": 60,
+        "clock": ManualClock(),
+        **told,
+    }
     return Desks(new_desk, **options)
 
 
@@ -184,8 +190,8 @@ def warmed(*numbers: int) -> Desk:
 
 
 def test_who_begins_without_a_past_says_so() -> None:
-    [mean, _] = of(desks(config={"mean": "a", "weak": "b"})()(trade(1)), Kept)
-    assert (mean.fields["from"], mean.fields["upto"], mean.fields["config"]) == ("nothing", f"{T0_MS + 1000}-0", "a")
+    [mean, _] = of(desks()()(trade(1)), Kept)
+    assert (mean.fields["from"], mean.fields["upto"], mean.fields["config"]) == ("nothing", f"{T0_MS + 1000}-0", "word")
 
 
 def test_who_goes_on_from_a_saved_state_knows_what_it_knew_and_begins_no_second_time() -> None:
@@ -193,6 +199,50 @@ def test_who_goes_on_from_a_saved_state_knows_what_it_knew_and_begins_no_second_
     again = desks()()
     again.__setstate__(msgspec.msgpack.decode(msgspec.msgpack.encode(live.__getstate__())))
     assert again(trade(4)) == live(trade(4)) != []
+
+
+class EachTrade:
+    """Wants trades, and no bars."""
+
+    warm_up = 0
+
+    def __init__(self) -> None:
+        self.total = 0.0
+
+    @property
+    def values(self) -> dict[str, float | None]:
+        return {"total": self.total}
+
+    def on_trade(self, trade: Trade) -> Iterable[Signal]:
+        self.total += trade.price
+        return [Signal("buy", values={"total": self.total})]
+
+
+def trading(pair: str) -> Desk:
+    return Desk(pair, {"each": EachTrade()}, None)
+
+
+@pytest.mark.parametrize("make", [new_desk, trading])
+def test_what_is_saved_at_each_commit_is_what_the_strategies_know_then(make: Callable[[str], Desk]) -> None:
+    config = dict.fromkeys(("mean", "weak", "each"), "word")
+    room = Desks(make, group="g", config=config, ttl_s=60, clock=ManualClock())
+    live = room()
+    for number in range(1, 10):
+        live(trade(number))
+        again = room()
+        again.__setstate__(msgspec.msgpack.decode(msgspec.msgpack.encode(live.__getstate__())))
+        assert live._desk is not None and again._desk is not None
+        assert again._desk.__getstate__() == live._desk.__getstate__()
+
+
+def test_what_a_warm_up_changes_is_saved() -> None:
+    live, again = desks()(), desks()()
+    for number in range(1, 5):
+        live.warm(trade(number))
+        live.__getstate__()
+    again.__setstate__(live.__getstate__())
+    assert live._desk is not None and again._desk is not None
+    assert again._desk.__getstate__() == live._desk.__getstate__()
 
 
 def test_who_was_warmed_and_made_again_begins_as_if_it_had_not_been_made_again() -> None:

@@ -54,7 +54,7 @@ class MacdRsi:
         """`macd`, `signal`, `histogram` in units of the price, `rsi` from 0 to 100."""
         lines = self._macd.value
         macd, signal_, histogram = lines or (None, None, None)
-        return {"macd": macd, "signal": signal_, "histogram": histogram, "rsi": self._rsi.value}
+        return {"macd": macd, "macd_signal": signal_, "macd_histogram": histogram, "rsi": self._rsi.value}
 
     def on_bar(self, bar: Bar) -> list[Signal]:
         """Take in a closed bar."""

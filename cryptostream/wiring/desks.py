@@ -4,7 +4,7 @@ With which state a strategy began on a stream is written once, before its first 
 
     upto    the id right before the first entry that it was given
     state   msgpack of its desk's state, of this strategy alone, before that entry
-    config  what the strategies were set to, in a word
+    config  what this strategy was set to, in a word
     from    with what they had been warmed up
     at      when it began, UTC
     group   of the consumer, and
@@ -38,8 +38,8 @@ _MARKET = frozenset({Trade, Kline, Gap})
 class Desks:
     """Makes the keyed handler of one consumer's strategies for each stream.
 
-    `desk` makes the strategies of a pair anew. `config` says in a word what all of them, or each by its name, are set
-    to. Latest values live `ttl_s` seconds after the last bar. In a cluster keys are `tagged` with the pair.
+    `desk` makes the strategies of a pair anew, `config` says in a word what each of them is set to, by its name. Latest
+    values live `ttl_s` seconds after the last bar. In a cluster keys are `tagged` with the pair.
     """
 
     __name__ = "desk"  # their states are saved by it
@@ -49,7 +49,7 @@ class Desks:
         desk: Callable[[str], Desk],
         *,
         group: str,
-        config: str | Mapping[str, str],
+        config: Mapping[str, str],
         ttl_s: float,
         clock: Clock,
         tagged: bool = False,
@@ -163,8 +163,8 @@ class LiveDesk:
         ]
 
     def _seed(self, strategy: str, state: bytes, told: Mapping[str, str]) -> Kept:
-        config = self._room.config if isinstance(self._room.config, str) else self._room.config[strategy]
-        return Kept(seed_key(self._signals(strategy)), {**told, "config": config, "state": state})
+        fields = {**told, "config": self._room.config[strategy], "state": state}
+        return Kept(seed_key(self._signals(strategy)), fields)
 
     def _latest(self, desk: Desk, bar: Bar) -> Latest:
         fields = {"ts": iso(bar.ts), "price": _decimal(bar.close), "interval": bar.interval}

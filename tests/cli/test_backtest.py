@@ -204,7 +204,7 @@ def test_no_strategy_of_ours_knows_the_future_and_its_warm_up_is_told(run: Run, 
     found = run(str(daily), "--strategy", "macd_rsi", "--bars", "5s", "--check-lookahead")
     rows = json.loads(found.stdout)
     assert found.exit_code == 0
-    assert {row["indicator"] for row in rows} == {"macd", "signal", "histogram", "rsi"}
+    assert {row["indicator"] for row in rows} == {"macd", "macd_signal", "macd_histogram", "rsi"}
     assert {row["foresight"] for row in rows} == {False}
     assert {row["warm_up"] for row in rows} == {34}
     assert next(row for row in rows if row["indicator"] == "rsi")["first_value"] == 15

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from cryptostream import Consumer, Output, Trade
 from cryptostream.bus.effects.forget import forget
 from cryptostream.bus.effects.transact import Effects
+from cryptostream.client.warming import Warming
 from cryptostream.engine.clock import SystemClock
 from cryptostream.errors import BusUnavailable
 from cryptostream.model.events import Event
@@ -154,6 +155,27 @@ async def test_a_bus_that_is_away_at_the_first_commit_costs_no_second_reading(
     past = Past([1, 2])
     await run(consumer(warm_up=past, until_idle_s=0.6))
     assert (await sums(market), len(past.asked), away) == (["6"], 1, [])
+
+
+async def test_what_was_taken_in_is_held_until_it_is_saved_and_no_longer(
+    market: Market, consumer: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, held, made = Effects.commit, list[int](), list[Warming]()
+    begin = Warming.__init__
+
+    def noted(self: Warming, *given: Any) -> None:
+        begin(self, *given)
+        made.append(self)
+
+    async def looking(self: Effects, work: Any) -> Any:
+        held.append(len(made[0]._warm))
+        return await commit(self, work)
+
+    monkeypatch.setattr(Warming, "__init__", noted)
+    monkeypatch.setattr(Effects, "commit", looking)
+    await market.trades("BTCUSDT", 3)
+    await run(consumer(warm_up=Past([1])), last=3)
+    assert (held, made[0]._warm) == ([1], {})
 
 
 async def test_a_past_that_is_away_is_asked_for_again(market: Market, consumer: Make) -> None:

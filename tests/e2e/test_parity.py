@@ -12,6 +12,7 @@ from cryptostream.backtest.run import Mode
 from cryptostream.backtest.terms import Terms
 from cryptostream.config.strategies import Wish
 from cryptostream.model.codec import signal_fields
+from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import Entry
 from cryptostream.tape.staged import Stage
 from cryptostream.transforms.bars import parse_bars
@@ -24,6 +25,8 @@ PAIRS = ("BTCUSDT", "ETHUSDT")
 PARAMS = {"fast": 3, "slow": 6, "signal": 3, "rsi_period": 3, "overbought": 99.0, "oversold": 1.0}
 BARS = "tick:4"
 GROUP = "momentum"
+REPLAYED = 700
+"""Entries of each pair that are read again, one at a time too."""
 Signals = dict[str, list[tuple[str, dict[str, str]]]]
 
 
@@ -48,9 +51,9 @@ def test_live_with_a_kill_replay_and_backtest_give_the_same_bytes(
     consume = start(*live, env=env)
     _until_signals(run, env, 8)
     ingest.send_signal(signal.SIGTERM)
-    ingest.communicate(timeout=20)
+    ingest.communicate(timeout=60)
     consume.send_signal(signal.SIGTERM)
-    consume.communicate(timeout=20)
+    consume.communicate(timeout=60)
     assert run(*live, "--once", env=env).returncode == 0
     said = {stream: bus.xrange(stream) for stream in sorted(map(str, bus.keys("signals:*")))}
     assert len(said["signals:macd_rsi:ETHUSDT"]) >= 12
@@ -59,14 +62,16 @@ def test_live_with_a_kill_replay_and_backtest_give_the_same_bytes(
         told = json.loads(proof.stdout)
         assert (proof.returncode, told["equal"], told["compared"]) == (0, True, len(said.get(told["signals"], ())))
         assert told["entries"] == bus.xlen(f"trades:{pair}")
-    entries = {f"trades:{pair}": bus.xrange(f"trades:{pair}") for pair in PAIRS}
+    entries = {f"trades:{pair}": bus.xrange(f"trades:{pair}", count=REPLAYED) for pair in PAIRS}
+    wanted = {name: _upto(rows, entries[f"trades:{name.rpartition(':')[2]}"][-1][0]) for name, rows in said.items()}
+    assert len(wanted["signals:macd_rsi:ETHUSDT"]) > 3
     for batch in (1, 7, 500):
         bus.flushall()
         _write(bus, entries)
         assert run(*live, "--once", "--batch", str(batch), env=env).returncode == 0
-        assert {stream: bus.xrange(stream) for stream in said} == said
+        assert {stream: bus.xrange(stream) for stream in wanted} == wanted
     for mode in ("bars", "events"):
-        assert _backtested(entries, mode, tmp_path) == said  # type: ignore[arg-type]
+        assert _backtested(entries, mode, tmp_path) == {stream: rows for stream, rows in wanted.items() if rows}  # type: ignore[arg-type]
 
 
 def test_a_signal_that_somebody_changed_is_found_with_both_inputs_and_the_indicators(
@@ -92,13 +97,17 @@ def test_a_signal_that_somebody_changed_is_found_with_both_inputs_and_the_indica
     assert "price 1.0 live" in proof.stderr
     assert kept[2][0].endswith(told["input_live"]["trade_id"])
     assert kept[2][0] in told["input_backtest"]
-    assert set(told["indicators"]["macd_rsi"]) == {"macd", "signal", "histogram", "rsi"}
+    assert set(told["indicators"]["macd_rsi"]) == {"macd", "macd_signal", "macd_histogram", "rsi"}
 
 
 def _until_signals(run: Run, env: dict[str, str], count: int) -> None:
     """Until so many more have come on the pair that goes up and down."""
     told = run("tail", "signals:macd_rsi:ETHUSDT", "--wait", "-n", "0", "--count", str(count), env=env)
     assert told.returncode == 0, told.stderr
+
+
+def _upto(rows: list[tuple[str, dict[str, str]]], last: str) -> list[tuple[str, dict[str, str]]]:
+    return [(entry_id, fields) for entry_id, fields in rows if parse_id(entry_id) <= parse_id(last)]
 
 
 def _write(bus: redis.Redis, entries: Signals) -> None:
