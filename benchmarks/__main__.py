@@ -9,7 +9,19 @@ import sys
 from benchmarks.processes import Unavailable
 from benchmarks.report import Report, as_json, machine, show, show_machine
 
-_ALL = ("ingest", "cost", "publish", "latency", "pairs", "backfill", "consume", "recorder")
+_ALL = (
+    "ingest",
+    "cost",
+    "publish",
+    "latency",
+    "pairs",
+    "backfill",
+    "consume",
+    "recorder",
+    "indicators",
+    "backtest",
+    "strategies",
+)
 
 
 def main() -> int:

@@ -102,8 +102,15 @@ def _is_made_of_attributes(kind: Any) -> bool:
 
 
 def _attributes(thing: Any) -> Iterator[str]:
-    for kind in reversed(type(thing).__mro__):
-        for name in getattr(kind, "__slots__", ()):
-            if hasattr(thing, name) and name not in ("__dict__", "__weakref__"):
-                yield name
+    for name in _slots(type(thing)):
+        if hasattr(thing, name):
+            yield name
     yield from getattr(thing, "__dict__", ())
+
+
+@cache
+def _slots(kind: Any) -> tuple[str, ...]:
+    """The attributes that a class names, from the first that it is built on to itself."""
+    own = (getattr(each, "__slots__", ()) for each in reversed(getmro(kind)))
+    every = (name for names in own for name in ((names,) if isinstance(names, str) else names))
+    return tuple(dict.fromkeys(name for name in every if name not in ("__dict__", "__weakref__")))

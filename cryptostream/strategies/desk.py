@@ -27,7 +27,7 @@ class Desk:
         self.skipping: Mapping[str, str] = {}
         """Strategies that leave out one entry, each with its id: they failed at it."""
         self._strategies = strategies
-        self._bars = bars
+        self.bars = bars
         self._on_bar = {name: each.on_bar for name, each in strategies.items() if hasattr(each, "on_bar")}
         self._on_trade = {name: each.on_trade for name, each in strategies.items() if hasattr(each, "on_trade")}
 
@@ -47,11 +47,11 @@ class Desk:
         Raises StrategyFailed, which names the strategy and the entry.
         """
         if isinstance(event, Trade):
-            bar = self._bars.update(event) if self._bars is not None else None
+            bar = self.bars.update(event) if self.bars is not None else None
             made = self.on_bar(bar) if bar is not None else []
             return _last(made, self._asked(self._on_trade, event, event.price)) if self._on_trade else made
-        if isinstance(event, Gap) and self._bars is not None:
-            self._bars.update(event)
+        if isinstance(event, Gap) and self.bars is not None:
+            self.bars.update(event)
         if isinstance(event, Kline) and event.closed:
             return self.on_bar(of_kline(event))
         return []
@@ -63,15 +63,15 @@ class Desk:
 
     def __getstate__(self) -> dict[str, Any]:
         return {
-            "bars": memory.remembered(self._bars),
+            "bars": memory.remembered(self.bars),
             "strategies": {name: memory.remembered(each, name) for name, each in self._strategies.items()},
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        if state["strategies"].keys() != self._strategies.keys() or (state["bars"] is None) != (self._bars is None):
+        if state["strategies"].keys() != self._strategies.keys() or (state["bars"] is None) != (self.bars is None):
             raise ValueError(f"the memory is not that of {', '.join(self._strategies)} on these bars")
-        if self._bars is not None:
-            memory.recall(self._bars, state["bars"])
+        if self.bars is not None:
+            memory.recall(self.bars, state["bars"])
         for name, each in self._strategies.items():
             memory.recall(each, state["strategies"][name])
 

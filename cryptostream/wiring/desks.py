@@ -129,7 +129,7 @@ class LiveDesk:
             known = self._desk.__getstate__()["strategies"]
             check_plain(known, "strategies")
             self._packed = packed(known)
-        return {**state, "bars": memory.remembered(self._desk._bars), "strategies": self._packed}
+        return {**state, "bars": memory.remembered(self._desk.bars), "strategies": self._packed}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._exchange, self._pair, self._has_begun = state["exchange"], state["pair"], state["has_begun"]
@@ -163,7 +163,7 @@ class LiveDesk:
         ]
 
     def _seed(self, strategy: str, state: bytes, told: Mapping[str, str]) -> Kept:
-        fields = {**told, "config": self._room.config[strategy], "state": state}
+        fields: dict[str, str | bytes] = {**told, "config": self._room.config[strategy], "state": state}
         return Kept(seed_key(self._signals(strategy)), fields)
 
     def _latest(self, desk: Desk, bar: Bar) -> Latest:

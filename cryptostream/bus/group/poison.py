@@ -15,8 +15,8 @@ from cryptostream import logs
 from cryptostream.bus import history
 from cryptostream.bus.ask import asking
 from cryptostream.bus.connect import Bus
+from cryptostream.bus.effects.letter import LETTERS_KEPT, letter, letters_key
 from cryptostream.bus.group.place import Place
-from cryptostream.model.codec import iso
 from cryptostream.model.events import Entry
 from cryptostream.model.ports import Clock
 
@@ -26,8 +26,6 @@ _ALONE = 3
 """How often in a row, at least, an entry has to be the only one that was given out before it is taken for a killer."""
 KILLER = "whoever was given it did not live to acknowledge it"
 _LOOKED_AT = 10_000
-_KEPT = 10_000
-"""About how many dead letters a group keeps."""
 _log = logs.get("bus")
 
 
@@ -54,29 +52,23 @@ async def set_aside(bus: Bus, group: str, entry: Entry, error: str, times: int, 
 
     Raises BusUnavailable, BusRefused.
     """
-    fields: dict[Any, Any] = {
-        "stream": entry.stream,
-        "entry_id": entry.entry_id,
-        "error": error,
-        "deliveries": str(times),
-        "ts": iso(clock.now_ns() // 1000),
-        **{f"entry.{name}": value for name, value in entry.fields.items()},
-    }
+    key = letters_key(group)
+    fields: dict[Any, Any] = {**letter(entry, error, deliveries=times, now_ns=clock.now_ns())}
     # In a cluster the two may be on different servers: the letter first, so that nothing is ever lost.
     pipeline = bus.command.pipeline(transaction=not bus.is_cluster)
-    pipeline.xadd(f"dlq:{group}", fields, maxlen=_KEPT, approximate=True)
+    pipeline.xadd(key, fields, maxlen=LETTERS_KEPT, approximate=True)
     pipeline.xack(entry.stream, group, entry.entry_id)
-    pipeline.xlen(f"dlq:{group}")
-    with asking(bus, f"dlq:{group}"):
+    pipeline.xlen(key)
+    with asking(bus, key):
         *_, letters = await pipeline.execute()
-    if letters >= _KEPT:
+    if letters >= LETTERS_KEPT:
         _tell_full(group)
 
 
 @cache
 def _tell_full(group: str) -> None:
     """Once for each group that this process reads."""
-    _log.error("group.letters_full", group=group, kept=_KEPT, why="each new dead letter drops the oldest")
+    _log.error("group.letters_full", group=group, kept=LETTERS_KEPT, why="each new dead letter drops the oldest")
 
 
 async def suspect(bus: Bus, group: str, consumer: str, places: Sequence[Place], most: int) -> list[tuple[Entry, int]]:
