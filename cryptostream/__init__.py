@@ -13,14 +13,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cryptostream.client import Consumer, StreamInfo, consume
     from cryptostream.errors import CryptostreamError
-    from cryptostream.model.events import Entry, Gap, Kline, Output, Trade
+    from cryptostream.model.events import Bar, Entry, Gap, Kline, Latest, Output, Signal, Trade
 
 __version__ = "0.1.0"
-__all__ = ["Consumer", "CryptostreamError", "Entry", "Gap", "Kline", "Output", "StreamInfo", "Trade", "consume"]
+_EVENTS = ("Bar", "Entry", "Gap", "Kline", "Latest", "Output", "Signal", "Trade")
+__all__ = [
+    "Bar",
+    "Consumer",
+    "CryptostreamError",
+    "Entry",
+    "Gap",
+    "Kline",
+    "Latest",
+    "Output",
+    "Signal",
+    "StreamInfo",
+    "Trade",
+    "consume",
+]
 
 _ROOMS = {
     **dict.fromkeys(("Consumer", "StreamInfo", "consume"), "cryptostream.client"),
-    **dict.fromkeys(("Entry", "Gap", "Kline", "Output", "Trade"), "cryptostream.model.events"),
+    **dict.fromkeys(_EVENTS, "cryptostream.model.events"),
     "CryptostreamError": "cryptostream.errors",
 }
 

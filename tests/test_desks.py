@@ -179,7 +179,7 @@ def test_the_seed_is_what_each_strategy_knew_before_its_first_entry() -> None:
         "stream": "trades:BTCUSDT",
     }
     assert state["strategies"] == {"mean": {"count": 1, "total": 2.0}}
-    assert state["bars"] == memory.remembered(warmed(1, 2, 3)._bars)
+    assert state["bars"] == memory.remembered(warmed(1, 2, 3).bars)
 
 
 def warmed(*numbers: int) -> Desk:

@@ -102,7 +102,7 @@ def _is_made_of_attributes(kind: Any) -> bool:
 
 
 def _attributes(thing: Any) -> Iterator[str]:
-    for name in _slots(type(thing)):
+    for name in _slots(type(thing)):  # type: ignore[arg-type]  # types can be hashed
         if hasattr(thing, name):
             yield name
     yield from getattr(thing, "__dict__", ())

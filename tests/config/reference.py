@@ -12,7 +12,12 @@ from cryptostream.config import Config
 from cryptostream.config.env import plain_names
 from cryptostream.config.settings import env_name, leaves, section_in
 
-_BELOW = {"feeds": "feeds[].<venue>", "venues": "venues.<venue>", "consumers": "consumers.<name>", "alerts": "alerts.<name>"}
+_BELOW = {
+    "feeds": "feeds[].<venue>",
+    "venues": "venues.<venue>",
+    "consumers": "consumers.<name>",
+    "alerts": "alerts.<name>",
+}
 
 
 def settings(section: type[BaseModel] = Config, before: str = "") -> Iterator[tuple[str, FieldInfo]]:
