@@ -14,6 +14,7 @@ from cryptostream.backtest.parity import Compared, Difference
 from cryptostream.bus import history
 from cryptostream.bus.connect import Bus
 from cryptostream.bus.effects import seeds
+from cryptostream.bus.effects.letter import letters_key
 from cryptostream.bus.effects.seeds import Seed
 from cryptostream.bus.group.place import before
 from cryptostream.cli.backtesting import Series
@@ -36,6 +37,8 @@ class Live:
     reached: str
     kept_above: str
     """The id above which the stream still holds every signal: it keeps about `bus.maxlen`, and never fewer."""
+    left_out: frozenset[str]
+    """Entries that the strategy failed at, and live went on without."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ async def certify(
     label, pair = _parts(stream, roster)
     one = _series(series, pair)
     async with wiring.bus(config) as bus:
-        live = await _live(bus, stream, config.bus.maxlen)
+        live = await _live(bus, stream, label, config.bus.maxlen)
         alone = roster.only(label)
         if live.seed.config != alone.fingerprint:
             hint = "give the parameters and bars that live has, or --consumer NAME"
@@ -95,7 +98,7 @@ def _series(series: Sequence[Series], pair: str) -> Series:
     return found
 
 
-async def _live(bus: Bus, stream: str, maxlen: int) -> Live:
+async def _live(bus: Bus, stream: str, label: str, maxlen: int) -> Live:
     seed = await seeds.seed(bus, stream)
     if seed is None:
         known = [name for name in await history.streams(bus, "signals:*") if await seeds.seed(bus, name)]
@@ -104,7 +107,19 @@ async def _live(bus: Bus, stream: str, maxlen: int) -> Live:
     reached = await seeds.reached(bus, seed)
     signals = [entry async for page in history.between(bus, stream) for entry in page]
     is_trimmed = 0 < maxlen <= len(signals)
-    return Live(signals, seed, reached, before(signals[0].entry_id) if is_trimmed else seed.upto)
+    kept_above = before(signals[0].entry_id) if is_trimmed else seed.upto
+    return Live(signals, seed, reached, kept_above, await _left_out(bus, seed, label))
+
+
+async def _left_out(bus: Bus, seed: Seed, label: str) -> frozenset[str]:
+    """What the dead letters of a group say of a strategy on its stream."""
+    told = f"strategy {label} of "
+    letters = [entry.fields async for page in history.between(bus, letters_key(seed.group)) for entry in page]
+    return frozenset(
+        letter["entry_id"]
+        for letter in letters
+        if letter.get("stream") == seed.stream and told in letter.get("error", "")
+    )
 
 
 @dataclass
@@ -117,12 +132,13 @@ class _Made:
 
 def _said(series: Series, roster: Roster, live: Live, end_us: int | None) -> _Made:
     """What the strategy says of the entries that live has read, from where it began."""
-    desk = roster.desk(series.pair)
+    desk, [label] = roster.desk(series.pair), roster.labels
     desk.__setstate__(live.seed.state)
     made = _Made([], 0, "", live.seed.upto)
     for item in _after(series, live.seed.upto):
         if (live.reached and parse_id(item.entry_id) > parse_id(live.reached)) or (end_us and item.ts >= end_us):
             break
+        desk.skipping = {label: item.entry_id} if item.entry_id in live.left_out else {}
         made.signals += desk.on_bar(item) if isinstance(item, Bar) else desk.on(item)
         made.first, made.last = made.first or item.entry_id, item.entry_id
         made.entries += 1
@@ -154,11 +170,12 @@ def _after(series: Series, entry_id: str) -> Iterator[Item]:
 
 async def _first(bus: Bus, series: Series, roster: Roster, live: Live, entry_id: str) -> dict[str, Any]:
     """Both inputs at an entry, and the indicators there."""
-    desk, mine = roster.desk(series.pair), None
+    desk, [label], mine = roster.desk(series.pair), roster.labels, None
     desk.__setstate__(live.seed.state)
     for mine in _after(series, live.seed.upto):
         if parse_id(mine.entry_id) > parse_id(entry_id):
             break
+        desk.skipping = {label: mine.entry_id} if mine.entry_id in live.left_out else {}
         desk.on_bar(mine) if isinstance(mine, Bar) else desk.on(mine)
         if mine.entry_id == entry_id:
             break
@@ -182,6 +199,7 @@ def _facts(stream: str, roster: Roster, live: Live, made: _Made, found: Compared
         "last": made.last,
         "bars": roster.bars.text,
         "warmed_up_with": live.seed.warmed,
+        "left_out": len(live.left_out),
         "began": live.seed.at,
         "sha256": found.sha256,
         **({"difference": str(found.difference)} if found.difference is not None else {}),

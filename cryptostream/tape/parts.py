@@ -97,7 +97,7 @@ def _naming(path: Path) -> Iterator[None]:
 def packed(table: pa.Table, compression: str) -> pa.Buffer:
     """A table as the bytes of a file."""
     types = {field.name: field.type for field in table.schema}
-    same = [name for name, kind in types.items() if pa.types.is_dictionary(kind) or pa.types.is_decimal(kind)]
+    words = [name for name, kind in types.items() if pa.types.is_dictionary(kind)]
     steps = [name for name, kind in types.items() if pa.types.is_integer(kind) or pa.types.is_timestamp(kind)]
     out = pa.BufferOutputStream()
     pq.write_table(
@@ -105,7 +105,7 @@ def packed(table: pa.Table, compression: str) -> pa.Buffer:
         out,
         row_group_size=ROWS_TOGETHER,
         compression=compression,
-        use_dictionary=same,
+        use_dictionary=words,
         write_page_checksum=True,
         column_encoding={ENTRY_ID: "DELTA_BYTE_ARRAY", **dict.fromkeys(steps, "DELTA_BINARY_PACKED")},
     )

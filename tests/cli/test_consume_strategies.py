@@ -133,6 +133,27 @@ def test_what_one_strategy_fails_at_is_set_aside_and_the_others_go_on(
     assert server.xpending("trades:BTCUSDT", "both")["pending"] == 0
 
 
+def test_what_a_strategy_was_spared_live_it_is_spared_in_the_proof(
+    run: Run, server: redis.Redis, tmp_path: Path
+) -> None:
+    put(server, 1, 600)
+    (tmp_path / "raises.py").write_text(
+        RAISES.replace("return ()", "return [Signal('buy')] if self.bars % 9 == 0 else ()")
+    )
+    source = (tmp_path / "raises.py").read_text()
+    (tmp_path / "raises.py").write_text(f"from cryptostream import Signal\n{source}")
+    words = ("--strategy", "raises.py", "--bars", "1s")
+    said = lines(run("consume", *words, "--once"))
+    assert len(said) > 5
+    [stream] = {one["stream"] for one in said}
+    proof = run("backtest-stream", "trades:BTCUSDT", *words, "--verify", stream)
+    assert proof.exit_code == 0, proof.stderr
+    assert {name: json.loads(proof.stdout)[name] for name in ("compared", "left_out")} == {
+        "compared": len(said),
+        "left_out": 1,
+    }
+
+
 def test_klines_feed_the_same_strategies(run: Run, server: redis.Redis) -> None:
     for number in range(1, 200):
         close = 100 + 5 * sin(number / 6)
