@@ -1,5 +1,7 @@
 """What strategies take in before they speak: what the stream still holds, what was recorded, the venue's candles."""
 
+import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -55,7 +57,7 @@ class Past:
             yield _events(await history.last(self._bus, stream, self._most, top=f"({before}"))
             return
         since_ms = self._since(first, parse_id(before)[0])
-        recorded = self._recorded(stream, since_ms, first.entry_id)
+        recorded = await asyncio.to_thread(self._recorded, stream, since_ms, first.entry_id)
         begins = recorded[0][0].ts // 1000 if recorded else parse_id(first.entry_id)[0]
         candles, whole_ms = await self._candles(first, since_ms, begins)
         if candles:
@@ -84,17 +86,21 @@ class Past:
             opened = spec.window(opened - 1)[0]
         return max(0, opened)
 
-    def _recorded(self, stream: str, since_ms: int, first_id: str) -> list[list[Event]]:
-        """What an archive has from a time on of what the stream has no more."""
-        found: list[list[Event]] = []
+    def _recorded(self, stream: str, since_ms: int, first_id: str) -> Sequence[list[Event]]:
+        """What an archive has from a time on of what the stream has no more; of too many the newest."""
+        found: deque[list[Event]] = deque()
         if self._archive is None or since_ms >= parse_id(first_id)[0]:
             return found
+        count = 0
         with suppress(DataQuality):
             for page in self._archive.after(stream, f"{max(0, since_ms - 1)}-{_LAST}"):
-                wanted = [entry for entry in page if parse_id(entry.entry_id) < parse_id(first_id)]
-                found += [events] if (events := _events(wanted)) else []
-                if len(wanted) < len(page) or sum(map(len, found)) >= MOST:
+                events = _events([entry for entry in page if parse_id(entry.entry_id) < parse_id(first_id)])
+                if not events:
                     break
+                found.append(events)
+                count += len(events)
+                while count - len(found[0]) >= MOST:
+                    count -= len(found.popleft())
         return found
 
     async def _candles(self, first: Trade | Kline, since_ms: int, begins_ms: int) -> tuple[list[Event], int]:
