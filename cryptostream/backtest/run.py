@@ -5,7 +5,7 @@ the bars are built from the columns, the strategies see these alone, and the tra
 the columns. Both do the same at the same entries, so they give the same signals, fills and equity, to the last bit.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Literal, Protocol, cast
 
@@ -45,6 +45,9 @@ class Desk(Protocol):
         """The indicators of each strategy as they stand; every strategy is in it."""
 
     def on(self, event: Trade | Gap, /) -> list[Signal]: ...
+
+    def until(self, events: Iterator[Trade | Gap], /) -> tuple[Trade | Gap, list[Signal]] | None:
+        """Take in events up to the first that closes a bar or leads to signals: that one, and its signals."""
 
     def on_bar(self, bar: Bar, /) -> list[Signal]: ...
 
@@ -187,15 +190,22 @@ class _Events(_Pair):
     """Every trade and gap through the desk."""
 
     def add(self, block: Block) -> None:
-        desk, broker, on = self.desk, self.broker, self.desk.on
-        bar = desk.bar
-        for event in block.events():
-            signals = on(event)
-            if desk.bar is not bar:
-                bar = desk.bar
+        events, bar = block.events(), self.desk.bar
+        while (found := self._next(events)) is not None:
+            event, signals = found
+            if self.desk.bar is not bar:
+                bar = self.desk.bar
                 self._closing(event, bar, signals)
-            elif signals or broker.waiting:
+            else:
                 self._between(event, signals)
+
+    def _next(self, events: Iterator[Trade | Gap]) -> tuple[Trade | Gap, list[Signal]] | None:
+        """The next event that may lead to anything, and its signals: while an order waits, that is each of them."""
+        if not self.broker.waiting:
+            return self.desk.until(events)
+        for event in events:
+            return event, self.desk.on(event)
+        return None
 
     def _closing(self, event: Trade | Gap, bar: Bar | None, signals: list[Signal]) -> None:
         if bar is None or type(event) is not Trade:

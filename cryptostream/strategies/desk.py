@@ -46,7 +46,7 @@ class Desk:
 
         Raises StrategyFailed, which names the strategy and the entry.
         """
-        if isinstance(event, Trade):
+        if type(event) is Trade:
             bar = self.bars.update(event) if self.bars is not None else None
             made = self.on_bar(bar) if bar is not None else []
             return _last(made, self._asked(self._on_trade, event, event.price)) if self._on_trade else made
@@ -55,6 +55,24 @@ class Desk:
         if isinstance(event, Kline) and event.closed:
             return self.on_bar(of_kline(event))
         return []
+
+    def until(self, events: Iterable[Trade | Gap]) -> tuple[Trade | Gap, list[Signal]] | None:
+        """Take in events up to the first that closes a bar or leads to signals: that one, and its signals.
+
+        The same as `on` of each of them, in less time where nobody wants trades. Raises StrategyFailed.
+        """
+        before = self.bar
+        update = self.bars.update if self.bars is not None and not self._on_trade else None
+        for event in events:
+            if update is not None and type(event) is Trade:
+                bar = update(event)
+                if bar is not None:
+                    return event, self.on_bar(bar)
+                continue
+            signals = self.on(event)
+            if signals or self.bar is not before:
+                return event, signals
+        return None
 
     def on_bar(self, bar: Bar) -> list[Signal]:
         """Take in a closed bar. Raises StrategyFailed."""

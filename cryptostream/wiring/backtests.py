@@ -1,6 +1,6 @@
 """Backtests as tasks that any process can do: one pair, some strategies, a stretch of time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -68,6 +68,10 @@ class Quiet:
 
     def on(self, event: Trade | Gap) -> list[Signal]:
         return self._heard(self._desk.on(event))
+
+    def until(self, events: Iterable[Trade | Gap]) -> tuple[Trade | Gap, list[Signal]] | None:
+        found = self._desk.until(events)
+        return None if found is None else (found[0], self._heard(found[1]))
 
     def on_bar(self, bar: Bar) -> list[Signal]:
         return self._heard(self._desk.on_bar(bar))

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cryptostream.errors import StrategyFailed
 from cryptostream.model import memory
@@ -241,6 +243,65 @@ def test_a_desk_goes_on_as_it_was_after_any_cut() -> None:
             memory.recall(restored, json.loads(json.dumps(memory.remembered(running))))
             assert [signal for after in events[cut:] for signal in restored.on(after)] == whole[said:]
         said += len(running.on(event))
+
+
+class Every(OnBars):
+    """Speaks of every other bar."""
+
+    def on_bar(self, bar: Bar) -> Iterable[Signal]:
+        said = super().on_bar(bar)
+        return said if len(self.bars) % 2 else []
+
+
+class Odd(OnTrades):
+    """Speaks of every third trade."""
+
+    def on_trade(self, trade: Trade) -> Iterator[Signal]:
+        said = super().on_trade(trade)
+        return said if trade.trade_id % 3 == 0 else iter(())
+
+
+EVERYBODY = {"nobody": (), "bars": (Every,), "trades": (Odd,), "both": (Every, Odd, OnBoth)}
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["trade", "trade", "trade", "gap"]), st.integers(0, 900)), max_size=40),
+    st.sampled_from(["1s", "tick:1", "tick:3", "volume:2", None]),
+    st.sampled_from(sorted(EVERYBODY)),
+)
+def test_events_up_to_the_next_that_matters_are_the_events_one_by_one(
+    steps: list[tuple[str, int]], bars: str | None, who: str
+) -> None:
+    by_one, by_many = [desk(bars, **{each.__name__: each() for each in EVERYBODY[who]}) for _ in range(2)]
+    events: list[Trade | Gap] = []
+    ms = 0
+    for number, (kind, wait) in enumerate(steps, 1):
+        ms += wait
+        gap = Gap(f"{ms}-{number}", "binance", "BTCUSDT", number, number, "drop", Micros(ms * 1_000))
+        events.append(gap if kind == "gap" else trade(number, 10.0 + wait % 7, ms))
+
+    left = iter(events)
+    rest = iter(events)
+    while (found := by_many.until(left)) is not None:
+        event, signals = found
+        for one in rest:
+            bar, said = by_one.bar, by_one.on(one)
+            if one is event:
+                assert signals == said
+                assert signals or by_one.bar is not bar
+                break
+            assert said == []
+            assert by_one.bar is bar
+        assert (by_many.bar, memory.remembered(by_many)) == (by_one.bar, memory.remembered(by_one))
+    assert [signal for one in rest for signal in by_one.on(one)] == []
+    assert (by_many.bar, memory.remembered(by_many)) == (by_one.bar, memory.remembered(by_one))
+
+
+def test_a_strategy_that_fails_on_the_way_to_what_matters_is_named() -> None:
+    with pytest.raises(StrategyFailed, match="strategy mine of BTCUSDT failed at entry 1000-1"):
+        desk(None, mine=Fails()).until(iter([trade(1), trade(2)]))
+    with pytest.raises(StrategyFailed, match="strategy mine of BTCUSDT failed at entry 2000-2"):
+        desk("tick:2", mine=Gives(7)).until(iter([trade(1), trade(2)]))
 
 
 def test_a_desk_without_bars_is_remembered_too() -> None:
