@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cryptostream.tape.play import EntryPlayer, FramePlayer
 
 Batches = AsyncGenerator[list[Entry], None]
-_LOOKS_LIKE_A_PATH = (".raw", ".gz", ".jsonl", ".parquet", ".txt", "/")
+_LOOKS_LIKE_A_PATH = (".raw", ".gz", ".jsonl", ".parquet", ".txt", ".csv", ".zip", "/")
 
 
 def is_path(word: str) -> bool:

@@ -2,16 +2,19 @@
 
 import asyncio
 import gc
+import os
 import signal
+import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Protocol
 
 from cryptostream import logs
 from cryptostream.model.ports import Clock
 
 DRAIN_S = 10.0
+_CUT_S = 2.0
+"""How long a second signal waits for code that does not give way."""
 _INTERRUPTED = 130
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _log = logs.get("engine")
@@ -113,22 +116,37 @@ class Runtime:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
+        """By `signal` and not by the loop's own handlers: these are heard by code that never gives the loop back."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task
-        before = {number: signal.getsignal(number) for number in _SIGNALS}
-        for number in _SIGNALS:
-            loop.add_signal_handler(number, partial(self._on_signal, number, task))
+        last_words: list[threading.Timer] = []
+
+        def hear(number: int, _frame: object) -> None:
+            loop.call_soon_threadsafe(self._on_signal, signal.Signals(number), task)
+            timer = threading.Timer(_CUT_S if last_words else DRAIN_S, _leave, (number,))
+            timer.daemon = True
+            timer.start()
+            last_words.append(timer)
+
+        before = {number: signal.signal(number, hear) for number in _SIGNALS}
         try:
             yield
         finally:
+            for timer in last_words:
+                timer.cancel()
             for number, theirs in before.items():
-                loop.remove_signal_handler(number)
                 signal.signal(number, theirs)
 
     def _exit_code(self) -> int:
         if self._signal is signal.SIGINT:
             return _INTERRUPTED
         return 1 if self._cut else 0
+
+
+def _leave(number: int) -> None:
+    """The end of a process whose code neither ends nor waits: what is not acknowledged comes again."""
+    _log.error("engine.stuck", why="the code at work has not given way; its entries stay pending")
+    os._exit(_INTERRUPTED if number == signal.SIGINT else 1)
 
 
 def _spare_the_collector() -> None:

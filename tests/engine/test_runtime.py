@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -120,3 +122,40 @@ async def test_one_failure_ends_all_and_is_told() -> None:
     with pytest.raises(BaseExceptionGroup) as caught:
         await runtime.run()
     assert caught.group_contains(OSError, match="disk full")
+
+
+BUSY = """
+import asyncio, sys
+from cryptostream.engine import runtime
+from cryptostream.engine.clock import SystemClock
+from cryptostream.engine.pipeline import Pipeline
+from cryptostream.model.ports import Sink
+from cryptostream.testing import ListSource
+
+runtime._CUT_S = 0.1
+
+
+class Busy(Sink):
+    async def write(self, events):
+        print("busy", flush=True)
+        while True:
+            pass
+
+
+sys.exit(asyncio.run(runtime.Runtime([Pipeline("p", ListSource([1]), [Busy()])], clock=SystemClock()).run()))
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 1), (signal.SIGINT, 130)])
+def test_a_second_signal_ends_code_that_never_gives_the_loop_back(number: signal.Signals, code: int) -> None:
+    with subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"busy\n"
+            process.send_signal(number)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.3)
+            process.send_signal(number)
+            assert process.wait(10) == code
+        finally:
+            process.kill()
