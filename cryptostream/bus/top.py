@@ -33,7 +33,7 @@ class Top(NamedTuple):
 
 
 EMPTY = Top((0, 0), -1)
-"""There is no such stream."""
+"""There is no such stream, or nothing was ever written to it."""
 
 
 def top_of(info: Any, *, windows: bool = False) -> Top:
@@ -44,6 +44,8 @@ def top_of(info: Any, *, windows: bool = False) -> Top:
     facts: Mapping[bytes, Any] = info if isinstance(info, dict) else dict(zip(info[::2], info[1::2], strict=True))
     latest = parse_id(facts[b"last-generated-id"].decode())
     entry = facts[b"last-entry"]
+    if not entry and latest == EMPTY.latest:
+        return EMPTY  # a group made it before anybody wrote
     if not entry:
         return Top(latest, latest[1], None if windows else latest[1])
     return top_at(entry)._replace(latest=latest, first=_place_at(facts[b"first-entry"]))

@@ -122,6 +122,16 @@ async def test_a_stream_emptied_by_somebody_else_still_takes_new_trades(bus: Bus
     assert other.stats.duplicates == 1
 
 
+async def test_a_stream_that_a_group_made_before_anybody_wrote_misses_nothing(bus: Bus, clock: ManualClock) -> None:
+    wanted_back: list[int] = []
+    await bus.command.xgroup_create("trades:BTCUSDT", "early", id="0", mkstream=True)
+    sink = Publisher(bus, clock=clock, random=Random(1), rewind=lambda _, last_id: wanted_back.append(last_id))
+    async with sink:
+        await sink.write([trade(500), trade(501)])
+    assert await ids(bus) == [f"{T0}-500", f"{T0}-501"]
+    assert (wanted_back, sink.stats.gaps) == ([], 0)
+
+
 async def test_an_emptied_stream_of_klines_goes_on_with_the_next_and_wants_nothing_back(
     bus: Bus, clock: ManualClock
 ) -> None:

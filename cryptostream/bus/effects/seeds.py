@@ -43,9 +43,12 @@ async def seed(bus: Bus, signals: str) -> Seed | None:
 
 
 async def reached(bus: Bus, found: Seed) -> str:
-    """The id of the last entry that was handled; empty where its state is gone."""
-    [upto] = await _fields(bus, state_key(found.group, found.stream), ("upto",))
-    return (upto or b"").decode()
+    """The id of the last entry that was handled; empty where nothing is known of it.
+
+    Where the state was dropped, it is the id up to which the work was done once, which outlives it.
+    """
+    upto, done = await _fields(bus, state_key(found.group, found.stream), ("upto", "done"))
+    return (upto or done or b"").decode()
 
 
 async def _fields(bus: Bus, key: str, names: tuple[str, ...]) -> list[bytes | None]:

@@ -1,13 +1,14 @@
 """From what a read brought to what is handed over: losses in their place, nothing twice, and what is acknowledged."""
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 from cryptostream import logs
 from cryptostream.bus.connect import Bus
 from cryptostream.bus.group import trimmed
 from cryptostream.bus.group.join import acknowledge
 from cryptostream.bus.group.place import Place
-from cryptostream.bus.group.read import Answer, Row, Slice
+from cryptostream.bus.group.read import Answer, Reader, Row, Slice
 from cryptostream.bus.group.trimmed import Facts
 from cryptostream.engine.stats import GroupStats
 from cryptostream.errors import BusUnavailable
@@ -15,6 +16,13 @@ from cryptostream.model.events import Entry
 from cryptostream.model.ports import Clock
 
 _log = logs.get("bus")
+
+
+class _Missing(NamedTuple):
+    """How a stream stands of which something slipped away, and how much that is."""
+
+    facts: Facts
+    entries: int
 
 
 class Delivery:
@@ -60,17 +68,22 @@ class Delivery:
             raise
 
     async def slices(
-        self, places: Mapping[str, Place], answer: Answer, old: Collection[str], count: int
+        self, places: Mapping[str, Place], reader: Reader, answer: Answer, old: Collection[str], count: int
     ) -> list[Slice]:
-        """What is to be handed over of an answer; `old` are the streams that were asked for what was pending."""
-        made: list[Slice] = []
+        """What is to be handed over of an answer; `old` are the streams that were asked for what was pending.
+
+        Raises what the reader raises, BusUnavailable and BusRefused, all before anything counts as handed over.
+        """
         found = dict(answer.rows)
+        new = {stream: rows for stream, rows in found.items() if stream not in old and stream not in answer.facts}
+        missing = await self._missing(places, reader, new)
+        made: list[Slice] = []
         for stream in old:
-            made += await self._pending(places[stream], found.pop(stream, []))
+            made += await self._pending(places[stream], found.get(stream, []))
         for stream, facts in answer.facts.items():
-            made += await self._looked_at(places[stream], facts, found.pop(stream, []), count)
-        for stream, rows in found.items():
-            made += await self._unlooked(places[stream], rows, count)
+            made += await self._looked_at(places[stream], facts, found.get(stream, []), count)
+        for stream, rows in new.items():
+            made += await self._unlooked(places[stream], rows, count, missing.get(stream))
         return made
 
     def tell_uncountable(self, stream: str) -> None:
@@ -108,23 +121,33 @@ class Delivery:
         await self._tell_lost(place.stream, lost, [gap])
         return [Slice(place.stream, rows, gap)]
 
-    async def _unlooked(self, place: Place, rows: list[Row], count: int) -> list[Slice]:
-        """New rows of a stream that nobody looked at; trades that do not join on say that some slipped away."""
+    async def _missing(
+        self, places: Mapping[str, Place], reader: Reader, new: Mapping[str, list[Row]]
+    ) -> dict[str, _Missing]:
+        """Of new rows of streams that nobody looked at: what slipped away before them, where trades do not join on.
+
+        One question for all streams, and a second one for those that were given less than was added.
+        """
+        most = {stream: _jump(places[stream], rows) for stream, rows in new.items()}
+        jumped = [stream for stream, trades in most.items() if trades]
+        told = (await reader.read((), {}, watched=jumped)).facts if jumped else {}
+        short = {stream: one for stream, one in told.items() if one and one.read is not None and one.added > one.read}
+        above = await trimmed.count_above(self._bus, {stream: one.delivered for stream, one in short.items()})
+        lost = {stream: min(most[stream], one.added - (one.read or 0) - above[stream]) for stream, one in short.items()}
+        return {stream: _Missing(short[stream], entries) for stream, entries in lost.items() if entries > 0}
+
+    async def _unlooked(self, place: Place, rows: list[Row], count: int, missing: _Missing | None) -> list[Slice]:
+        """New rows of a stream that nobody looked at right before they were read."""
         newest = place.newest
         slices = await self._new(place, rows, count)
-        right = slices[0].rows[0] if slices else None
-        most = trimmed.between(newest, right, delivered="0-0") if trimmed.is_jump(newest, right) else None
-        facts = await trimmed.look(self._bus, self._group, place.stream) if most else None
-        if not most or facts is None or facts.read is None or not place.is_counted:
+        if missing is None or not slices:
             return slices
-        above = await trimmed.count_above(self._bus, place.stream, facts.delivered)
-        lost = min(most, facts.added - facts.read - above)
-        if lost <= 0:
-            return slices
-        gap = trimmed.gap(place.stream, lost, before=newest, after=right, delivered=facts.delivered)
+        facts, lost = missing
+        rows = slices[0].rows
+        gap = trimmed.gap(place.stream, lost, before=newest, after=rows[0], delivered=facts.delivered)
         await self._tell_lost(place.stream, lost, [gap])
         await self._repair(place, facts, (), lost, is_drained=False)
-        return [Slice(place.stream, slices[0].rows, gap), *slices[1:]]
+        return [Slice(place.stream, rows, gap)]
 
     async def _looked_at(self, place: Place, facts: Facts | None, rows: list[Row], count: int) -> list[Slice]:
         """New rows of a stream that was looked at right before they were read."""
@@ -169,3 +192,10 @@ class Delivery:
         _log.warning("group.lost", group=self._group, stream=stream, entries=lost, cause=trimmed.CAUSE)
         for gap in gaps:
             await trimmed.record(self._bus, self._group, gap, self._clock)
+
+
+def _jump(place: Place, rows: Sequence[Row]) -> int:
+    """How many trades may be missing before new rows: none where they join on, or where nobody counts."""
+    if not rows or not place.is_counted or not trimmed.is_jump(place.newest, rows[0]):
+        return 0
+    return trimmed.between(place.newest, rows[0], delivered="0-0") or 0

@@ -261,7 +261,8 @@ class Group(Source, Rejecting):
         self._plan = planned if waits and not full and planned.rest_s == BLOCK_S else None
         if self._settings.until is not None:
             self._note_dry(answer)
-        slices = await self._delivery.slices(self._places, answer, planned.pending, planned.most)
+        line = await self._line()
+        slices = await self._delivery.slices(self._places, line, answer, planned.pending, planned.most)
         return slices if slices or waits else None
 
     def _note_dry(self, answer: Answer) -> None:
@@ -277,11 +278,10 @@ class Group(Source, Rejecting):
 
     async def _asked(self, planned: Plan, block_ms: int | None) -> Answer:
         """Read, with whatever there is to acknowledge in front of it."""
-        if self._reader is None:
-            self._reader = await reader(self._bus, self._group, self._consumer)
+        line = await self._line()
         acks, asked_s = self._delivery.take_acks(), self._clock.monotonic()
         try:
-            answer = await self._reader.read(planned.reads, acks, watched=planned.watched, block_ms=block_ms)
+            answer = await line.read(planned.reads, acks, watched=planned.watched, block_ms=block_ms)
         except BaseException:
             self._delivery.keep(acks)
             raise
@@ -290,6 +290,11 @@ class Group(Source, Rejecting):
         waited_s = self._clock.monotonic() - asked_s
         self._answered_s = self._clock.monotonic() if waited_s <= BLOCK_S + _LATE_S else asked_s
         return answer
+
+    async def _line(self) -> Reader:
+        if self._reader is None:
+            self._reader = await reader(self._bus, self._group, self._consumer)
+        return self._reader
 
     async def _flush(self) -> None:
         """Acknowledge now what waits for the next read."""

@@ -181,20 +181,19 @@ def _trades(left: Mapping[str, str], right: Mapping[str, str], count: int, missi
     return start, parse_id(missing[-1])[1] if missing else start + count - 1
 
 
-async def look(bus: Bus, group: str, stream: str) -> Facts | None:
-    """How a stream and its group stand now. Raises BusUnavailable, BusRefused."""
-    pipeline = bus.command.pipeline(transaction=True)
-    pipeline.xinfo_stream(stream)
-    pipeline.xinfo_groups(stream)
-    with asking(bus, stream):
-        info, groups = await pipeline.execute()
-    return facts_of(info, groups, group)
+async def count_above(bus: Bus, ids: Mapping[str, str]) -> dict[str, int]:
+    """How many entries each stream holds above an id, of so many as can just have come.
 
-
-async def count_above(bus: Bus, stream: str, entry_id: str) -> int:
-    """How many entries a stream holds above an id, of so many as can just have come. Raises BusUnavailable."""
-    with asking(bus, stream):
-        return len(await bus.command.xrange(stream, f"({entry_id}", "+", count=_JUST_CAME) or ())
+    Raises BusUnavailable, BusRefused.
+    """
+    if not ids:
+        return {}
+    pipeline = bus.command.pipeline(transaction=False)
+    for stream, entry_id in ids.items():
+        pipeline.xrange(stream, f"({entry_id}", "+", count=_JUST_CAME)
+    with asking(bus):
+        found = await pipeline.execute()
+    return {stream: len(entries or ()) for stream, entries in zip(ids, found, strict=True)}
 
 
 def is_jump(before: Sequence[Any] | None, after: Sequence[Any] | None) -> bool:

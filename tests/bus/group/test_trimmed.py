@@ -1,7 +1,7 @@
 """A reader that was too slow is told how much it lost, exactly, and in its place (promise G5), on both engines."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -10,6 +10,7 @@ import pytest
 
 from cryptostream.bus.connect import Bus, connect
 from cryptostream.bus.group import trimmed
+from cryptostream.bus.group.read import Answer, _WireReader
 from cryptostream.bus.group.source import Group
 from cryptostream.bus.group.trimmed import Facts
 from cryptostream.bus.resp import ServerWire
@@ -24,6 +25,13 @@ from tests.conftest import RedisServer
 @pytest.fixture
 async def bus(bus_url: str, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Bus]:
     async with connect(bus_url, data_dir=tmp_path, clock=clock) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def real_bus(real_redis_url: str, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Bus]:
+    """Of a server that counts for a group what it was given: fakeredis counts what was trimmed before as well."""
+    async with connect(real_redis_url, data_dir=tmp_path, clock=clock) as opened:
         yield opened
 
 
@@ -96,6 +104,82 @@ async def test_what_slips_by_within_one_transaction_is_told_in_its_place(
         assert ids(await waiting) == [(2, 41, 40), *range(42, 52)]
         assert (source.stats.lost, await lag(bus)) == (40, 0)
         await batches.aclose()
+
+
+async def jumping(bus: Bus, source: Group) -> AsyncIterator[Any]:
+    """One that has read trade 1 of four streams; nobody looks at them now, and two lose something before the next."""
+    for stream in ("trades:A", "trades:B", "trades:C", "trades:D"):
+        await add(bus, stream, 1)
+    batches = source.batches()
+    while (await anext(batches)).events:
+        pass
+    await add(bus, "trades:A", *range(2, 52), maxlen=10, approximate=False)
+    await add(bus, "trades:B", 5)
+    await add(bus, "trades:C", *range(2, 13), maxlen=3, approximate=False)
+    await add(bus, "trades:D", 3)
+    return batches
+
+
+def by_stream(entries: Iterable[Entry]) -> dict[str, list[int | tuple[int, ...]]]:
+    found: dict[str, list[Entry]] = {}
+    for entry in entries:
+        found.setdefault(entry.stream, []).append(entry)
+    return {stream: ids(each) for stream, each in found.items()}
+
+
+@pytest.mark.row(31)
+async def test_streams_that_jump_in_one_read_are_asked_after_together(
+    real_bus: Bus, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = member(real_bus, clock)
+    batches = await jumping(real_bus, source)
+    asked: list[list[str]] = []
+    read, count = _WireReader.read, trimmed.count_above
+
+    async def reads(wire: Any, *args: Any, watched: Collection[str] = (), **more: Any) -> Answer:
+        asked.append(sorted(watched))
+        if watched:
+            await add(real_bus, "trades:B", 6, 7)  # have just come, and are not lost
+        return await read(wire, *args, watched=watched, **more)
+
+    async def counts(bus: Bus, ids: Mapping[str, str]) -> dict[str, int]:
+        asked.append(sorted(ids))
+        return await count(bus, ids)
+
+    monkeypatch.setattr(_WireReader, "read", reads)
+    monkeypatch.setattr(trimmed, "count_above", counts)
+    assert by_stream(await some(batches)) == {
+        "trades:A": [(2, 41, 40), *range(42, 52)],
+        "trades:B": [5],
+        "trades:C": [(2, 9, 8), 10, 11, 12],
+        "trades:D": [3],
+    }
+    assert asked == [[], ["trades:A", "trades:B", "trades:C", "trades:D"], ["trades:A", "trades:B", "trades:C"]]
+    assert source.stats.lost == 48
+    await batches.aclose()
+
+
+async def test_rows_that_jump_come_again_where_nobody_answers_whether_something_was_lost(
+    real_bus: Bus, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = member(real_bus, clock)
+    batches = await jumping(real_bus, source)
+    count, away = trimmed.count_above, [BusUnavailable("gone for a moment")]
+
+    async def fails_once(bus: Bus, ids: Mapping[str, str]) -> dict[str, int]:
+        if away:
+            raise away.pop()
+        return await count(bus, ids)
+
+    monkeypatch.setattr(trimmed, "count_above", fails_once)
+    assert by_stream(await some(batches)) == {
+        "trades:A": [*range(42, 52)],
+        "trades:B": [5],
+        "trades:C": [10, 11, 12],
+        "trades:D": [3],
+    }
+    assert not away
+    await batches.aclose()
 
 
 @pytest.mark.row(31)
