@@ -38,5 +38,13 @@ def _open_what_is_closed() -> None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - for good
 
 
+def _leave_the_folder_out() -> None:
+    """`python -m` looks for modules in the current folder; what happens to lie there is none of our business."""
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH120, PTH100 - pathlib takes its time
+    if not sys.flags.safe_path and sys.path[:1] == [os.getcwd()] != [here]:  # noqa: PTH109
+        del sys.path[0]
+
+
 if __name__ == "__main__":
+    _leave_the_folder_out()
     main()

@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -130,3 +132,16 @@ def test_no_dependency_is_without_its_reason() -> None:
         re.split(r"[>=]", each)[0] for each in [*project["dependencies"], *project["optional-dependencies"]["fast"]]
     ]
     assert [name for name in named if name not in told] == []
+
+
+def test_what_lies_in_the_current_folder_is_not_run(tmp_path: Path) -> None:
+    told = tmp_path / "x-1.dist-info"
+    told.mkdir()
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: x\nVersion: 1\n")
+    (told / "entry_points.txt").write_text("[cryptostream.strategies]\nevil = evil:X\n")
+    (tmp_path / "evil.py").write_text('print("EVIL RAN")\nX = type("X", (), {})\n')
+    asked = [sys.executable, "-m", "cryptostream", "list", "strategies"]
+    found = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
+    assert "EVIL RAN" not in found.stdout
+    assert '"evil"' not in found.stdout
+    assert '"macd_rsi"' in found.stdout

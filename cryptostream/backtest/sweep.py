@@ -47,14 +47,6 @@ class Param:
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
-    """One combination of a grid: its place in the grid's order, and its parameters."""
-
-    number: int
-    params: Params
-
-
-@dataclass(frozen=True, slots=True)
 class Cell:
     """How one combination went for one strategy; where it could not be run `figures` is None, and `why` says why."""
 
@@ -144,11 +136,6 @@ def grid(params: Sequence[Param], most: int = MOST) -> list[Params]:
         sizes = " x ".join(f"{len(param.values):,} of {param.name}" for param in params)
         raise UsageError(f"{count:,} combinations ({sizes}), more than {most:,}", hint="take fewer values")
     return [dict(zip(names, values, strict=True)) for values in product(*(param.values for param in params))]
-
-
-def specs(params: Sequence[Param], most: int = MOST) -> list[Spec]:
-    """The grid, numbered. Raises UsageError as `grid` does."""
-    return [Spec(number, combination) for number, combination in enumerate(grid(params, most))]
 
 
 def addressed(params: Mapping[str, Value], known: Mapping[str, Collection[str]]) -> dict[str, Params]:

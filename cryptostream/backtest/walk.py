@@ -87,7 +87,7 @@ def _lengths(spec: str) -> tuple[int, int]:
     train, slash, test = spec.partition("/")
     if not slash:
         raise UsageError(f"not a walk: {spec[:40]!a}", hint="train/test, as in 30d/7d")
-    lengths = round(seconds(train.strip()) * _US), round(seconds(test.strip()) * _US)
+    lengths = round(seconds(train.strip()) * 1000) * 1000, round(seconds(test.strip()) * 1000) * 1000
     if min(lengths) < _US:
         raise UsageError(f"{spec} has a window below a second", hint="train/test, as in 30d/7d")
     return lengths

@@ -50,13 +50,16 @@ async def _of_files(config: "Config", paths: Sequence[Path], folder: Path, progr
 
 
 def _has_columns(path: Path) -> bool:
-    """Whether a path is, or holds, Parquet or daily files."""
+    """Whether a path is, or holds, Parquet or daily files; in a folder they are known by their names."""
+    from cryptostream.tape import dailies
     from cryptostream.tape.parquet import is_closed
+    from cryptostream.tape.reader import is_parquet
 
     if not path.exists():
         raise NotFound(f"no such file or folder: {path}")
-    names = [path.name] if not path.is_dir() else (each.name for each in path.rglob("*"))
-    return any(is_closed(name) or name.endswith(_DAILIES) for name in names)
+    if not path.is_dir():
+        return path.name.endswith(_DAILIES) or is_parquet(path)
+    return any(is_closed(each.name) or dailies.parse(each.name) is not None for each in path.rglob("*"))
 
 
 async def _of_tapes(config: "Config", paths: Sequence[Path], folder: Path, progress: Progress) -> "list[Series]":
@@ -103,7 +106,7 @@ async def _staged(pages: AsyncGenerator[list[Entry], None], folder: Path) -> "li
         async with aclosing(pages):
             async for page in pages:
                 stage.add([entry for entry in page if _rises(newest, entry)])
-    return stage.series()
+    return [one for one in stage.series() if one.size]
 
 
 def _rises(newest: dict[str, tuple[int, int]], entry: Entry) -> bool:

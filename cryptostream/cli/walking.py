@@ -69,7 +69,11 @@ def _heard(book: Book, since_us: int) -> Book:
 
 
 def _extent(series: Sequence[Series], wanted: Wanted) -> tuple[int, int]:
-    """The first and the last time there is, in microseconds. Raises DataQuality where there is nothing."""
+    """The first and the last time there is, in microseconds. Raises DataQuality where there is nothing.
+
+    The first is that of a whole millisecond. So are then the ends of windows, and a stretch is cut by entry ids, which
+    have no more: inside of a millisecond, a training would end with trades of its test.
+    """
     ends: list[int] = []
     for one in series:
         found = cut(one, wanted.start, wanted.end)
@@ -77,7 +81,7 @@ def _extent(series: Sequence[Series], wanted: Wanted) -> tuple[int, int]:
             for block in found.blocks():
                 ends += [int(block.ts[0]), int(block.ts[-1])]
         else:
-            ends += [bar.ts for bar in found.bars()]
+            ends += [bar.close_time * 1_000 for bar in found.bars()]
     if not ends:
         raise DataQuality("there is nothing between these times")
-    return min(ends), max(ends)
+    return min(ends) // 1_000 * 1_000, max(ends)

@@ -20,7 +20,7 @@ _log = logs.get("engine")
 
 
 class NotNow(Unreachable):
-    """The target cannot take an alert now; it is tried again, after `delay_s` where the target says so."""
+    """The target cannot take an alert now; it is tried again, not before `delay_s` where the target says so."""
 
     def __init__(self, message: str, *, hint: str = "", delay_s: float | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -59,8 +59,9 @@ class Telling(Sink):
     """Brings alerts to a target. One that was taken is noted in the ledger before the next one is tried.
 
     While the target does not answer, or the ledger, this waits, longer each time; after FAILURES in a row there is one
-    try every OPEN_S. `trouble` says why meanwhile. What is older than `max_age_s` (0: never too old) is dropped, and so
-    is what the target refuses; both are counted, and told with the next alert as held back.
+    try every OPEN_S. A target may ask for a longer pause, not for a shorter one. `trouble` says why meanwhile. What is
+    older than `max_age_s` (0: never too old) is dropped, and so is what the target refuses; both are counted, and told
+    with the next alert as held back.
     """
 
     def __init__(
@@ -164,7 +165,7 @@ class Telling(Sink):
     def _delay_s(self, trouble: Unreachable) -> float:
         asked = trouble.delay_s if isinstance(trouble, NotNow) else None
         own = OPEN_S if self._failures >= FAILURES else next(self._delays)
-        return own if asked is None else max(asked, 0.25)
+        return own if asked is None else max(asked, own)
 
     def _over(self) -> None:
         if self.trouble:

@@ -3,7 +3,7 @@
 There is no other place where a strategy is called, so there is nothing that could differ between the three.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import isfinite
 from typing import Any, get_args
 
@@ -38,8 +38,8 @@ class Desk:
 
     @property
     def values(self) -> dict[str, dict[str, float | None]]:
-        """The indicators of each strategy as they stand."""
-        return {name: dict(each.values) for name, each in self._strategies.items()}
+        """The indicators of each strategy as they stand; what is no number counts as not yet."""
+        return {name: dict(_numbers(each.values)) for name, each in self._strategies.items()}
 
     def on(self, event: Event | Entry) -> list[Signal]:
         """Take in the next event of the stream; what the strategies make of it, at most one signal each.
@@ -61,14 +61,15 @@ class Desk:
 
         The same as `on` of each of them, in less time where nobody wants trades. Raises StrategyFailed.
         """
-        before = self.bar
-        update = self.bars.update if self.bars is not None and not self._on_trade else None
-        for event in events:
-            if update is not None and type(event) is Trade:
+        if self.bars is not None and not self._on_trade:
+            update = self.bars.update
+            for event in events:
                 bar = update(event)
                 if bar is not None:
                     return event, self.on_bar(bar)
-                continue
+            return None
+        before = self.bar
+        for event in events:
             signals = self.on(event)
             if signals or self.bar is not before:
                 return event, signals
@@ -102,7 +103,7 @@ class Desk:
                 opinions: Iterable[Signal] | None = call(event)
                 if opinions:
                     made += [self._signed(name, opinion, event, price) for opinion in _one(list(opinions))]
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise self._failed(name, event.entry_id, error) from error
         return made
 
@@ -125,6 +126,11 @@ class Desk:
         failed = StrategyFailed(told, hint="--debug shows where")
         failed.strategy, failed.entry_id = name, entry_id
         return failed
+
+
+def _numbers(values: Mapping[str, object]) -> Iterator[tuple[str, float | None]]:
+    for name, value in values.items():
+        yield name, float(value) if isinstance(value, int | float) and isfinite(value) else None
 
 
 def _one(opinions: list[Signal]) -> list[Signal]:

@@ -1,18 +1,30 @@
 """Strategies of the user's own: a class out of a Python file or module, from folders that the configuration allows.
 
 What is loaded is run with all the rights of this process. So a file is taken only from below one of `plugins.paths`,
-links followed, and the name of one comes from the configuration or the command line, never from a stream or a request.
+links followed, and a module from there or from where what is installed lies: the current folder, which `python -m` has
+Python look in, is no such place. The name of one comes from the configuration or the command line, never from a stream
+or a request.
 """
 
+import json
+import os
+import site
 import sys
+import sysconfig
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
 from importlib import import_module, invalidate_caches
+from importlib.machinery import ModuleSpec, NamespaceLoader
+from importlib.metadata import distributions
+from importlib.util import find_spec
+from itertools import accumulate
 from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from cryptostream.errors import ConfigError, NotFound
 from cryptostream.registry import did_you_mean
@@ -41,12 +53,16 @@ def from_file(path: str, name: str, paths: Sequence[Path]) -> type:
 
 
 def from_module(module: str, name: str, paths: Sequence[Path]) -> type:
-    """The class `name` of a module that can be imported, or that lies in one of `paths`; what is installed goes first.
+    """The class `name` of a module that is installed, or that lies below one of `paths`.
 
-    Raises ConfigError.
+    Raises ConfigError for one that cannot be imported, that does not hold the strategy, or that would be imported from
+    elsewhere; then nothing of it is run.
     """
     with _looking_in(paths):
-        imported = _imported(module)
+        for each in accumulate(module.split("."), "{}.{}".format):
+            # A package is run before what is in it can be looked for, so it is judged before that too.
+            _refuse_elsewhere(each, paths)
+            imported = _imported(each)
     return _named(name, {key: thing for key, thing in vars(imported).items() if is_strategy(thing)}, module)
 
 
@@ -104,6 +120,60 @@ def _module(path: Path) -> ModuleType:
         del sys.modules[module.__name__]
         raise
     return module
+
+
+def _refuse_elsewhere(module: str, paths: Sequence[Path]) -> None:
+    """Raise ConfigError for a module that the import would run from a place where none may come from."""
+    try:
+        found = find_spec(module)
+    except (ImportError, ValueError):
+        return  # there is nothing to run: the import says why
+    if found is None or _runs_nothing(found):
+        return
+    origin = Path(os.path.abspath(found.origin or ""))  # noqa: PTH100 - links stay: see _is_installed
+    if any(origin.resolve().is_relative_to(folder.resolve()) for folder in paths) or _is_installed(origin):
+        return
+    folder = origin.parents[module.count(".") + bool(found.submodule_search_locations)]
+    raise ConfigError(
+        f"module {module} ({origin}) lies outside of the folders that strategies may come from",
+        hint=f"install it, or add {folder} to plugins.paths, if you trust what is in it",
+    )
+
+
+def _runs_nothing(found: ModuleSpec) -> bool:
+    """Whether a module is a part of the interpreter, or a folder that is a package by its name alone."""
+    if found.has_location:
+        return False
+    return found.origin in ("built-in", "frozen") or found.loader is None or isinstance(found.loader, NamespaceLoader)
+
+
+def _is_installed(origin: Path) -> bool:
+    # As it is written too: some installers fill site-packages with links to what they keep elsewhere.
+    places = (origin, origin.resolve())
+    return any(place.is_relative_to(folder) for folder in _installed() for place in places)
+
+
+@cache
+def _installed() -> tuple[Path, ...]:
+    """Python's own modules, site-packages, projects installed in editable form, and this package."""
+    told = sysconfig.get_paths()
+    sites = [told["purelib"], told["platlib"], *site.getsitepackages()]
+    if site.ENABLE_USER_SITE:
+        sites.append(site.getusersitepackages())
+    folders = [told["stdlib"], told["platstdlib"], *sites, *_editable(sites)]
+    places = [*map(Path, folders), Path(__file__).parents[1]]
+    return tuple(dict.fromkeys(known for each in places for known in (each, each.resolve())))
+
+
+def _editable(sites: Sequence[str]) -> Iterator[str]:
+    """The folders of projects that are installed as they lie there, by the direct_url.json of PEP 610.
+
+    Looked for in `sites` alone: in any folder of sys.path, so in the current one, anybody could have put such a file.
+    """
+    for one in distributions(path=list(sites)):
+        told = json.loads(one.read_text("direct_url.json") or "{}")
+        if told.get("dir_info", {}).get("editable"):
+            yield url2pathname(urlsplit(told["url"]).path)
 
 
 def _imported(name: str) -> ModuleType:

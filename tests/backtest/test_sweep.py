@@ -9,14 +9,12 @@ from cryptostream.backtest.sweep import (
     MOST,
     Cell,
     Param,
-    Spec,
     Value,
     addressed,
     best,
     grid,
     parse_param,
     ranked,
-    specs,
 )
 from cryptostream.errors import UsageError
 from cryptostream.model.events import Micros
@@ -102,7 +100,6 @@ def test_grid_changes_the_last_parameter_first() -> None:
 
 def test_grid_of_nothing_is_one_run() -> None:
     assert grid([]) == [{}]
-    assert specs([Param("n", (3, 4))]) == [Spec(0, {"n": 3}), Spec(1, {"n": 4})]
 
 
 def test_grid_has_a_limit_and_says_how_many_there_would_be() -> None:

@@ -1,6 +1,7 @@
 """Alerts to one target: tried until it takes them, each once, dropped when it refuses or they are too old."""
 
 import asyncio
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -56,6 +57,11 @@ def texts(target: Listener) -> list[str]:
     return [one.text for one in target.told]
 
 
+def pauses_of(target: Listener) -> list[float]:
+    """Seconds from each try to the next."""
+    return [after - before for before, after in pairwise(target.asked_s)]
+
+
 async def test_alerts_are_told_in_their_order_and_noted(clock: ManualClock) -> None:
     target, noted = Listener(clock), Noted()
     sink = telling(target, noted)
@@ -78,7 +84,7 @@ async def test_a_target_that_is_down_is_tried_until_it_is_back_at_growing_pauses
     target = Listener(clock, *[NotNow("down")] * 8)
     await telling(target).write([alert(1, clock), alert(2, clock)])
     assert texts(target) == ["r: 1", "r: 2"]
-    pauses = [after - before for before, after in zip(target.asked_s, target.asked_s[1:], strict=False)]
+    pauses = pauses_of(target)
     assert all(0.25 <= pause <= 8.0 for pause in pauses[: FAILURES - 1])
     assert pauses[FAILURES - 1 :] == pytest.approx([OPEN_S] * (8 - FAILURES + 1) + [0.0])
 
@@ -121,9 +127,22 @@ async def test_trouble_says_why_and_is_over_when_it_is(clock: ManualClock, capsy
 
 
 async def test_a_pause_that_the_target_asks_for_is_kept(clock: ManualClock) -> None:
-    target = Listener(clock, NotNow("429", delay_s=120.0), NotNow("429", delay_s=0.0))
+    target = Listener(
+        clock, NotNow("429", delay_s=120.0), *[NotNow("429")] * (FAILURES - 1), NotNow("429", delay_s=90.0)
+    )
     await telling(target).write([alert(1, clock)])
-    assert target.asked_s == pytest.approx([0.0, 120.0, 120.25])
+    pauses = pauses_of(target)
+    assert (pauses[0], pauses[-1]) == pytest.approx((120.0, 90.0))
+
+
+@pytest.mark.parametrize("asked_s", [0.0, 0.1, 59.0])
+async def test_a_target_that_asks_for_less_does_not_close_the_circuit(clock: ManualClock, asked_s: float) -> None:
+    target, untold = Listener(clock, *[NotNow("503", delay_s=asked_s)] * 10), Listener(clock, *[NotNow("503")] * 10)
+    await telling(target).write([alert(1, clock)])
+    await telling(untold).write([alert(1, clock)])
+    own = pauses_of(untold)
+    assert pauses_of(target) == pytest.approx([max(asked_s, pause) for pause in own])
+    assert pauses_of(target)[FAILURES - 1 :] == pytest.approx([OPEN_S] * (10 - FAILURES + 1))
 
 
 async def test_what_the_target_refuses_is_dropped_counted_and_told_with_the_next(clock: ManualClock) -> None:

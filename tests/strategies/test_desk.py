@@ -339,3 +339,27 @@ def test_what_cannot_be_saved_names_the_strategy_and_what_it_is() -> None:
     strategy.bars = {"1-0"}  # type: ignore[assignment]
     with pytest.raises(TypeError, match="bars is a set"):
         memory.remembered(desk(mine=strategy))
+
+
+class Leaves(OnBars):
+    """Ends the program, as it thinks."""
+
+    def on_bar(self, bar: Bar) -> Any:
+        raise SystemExit(0)
+
+
+class Odd(OnBars):
+    """Tells of things that are no numbers."""
+
+    @property
+    def values(self) -> Any:
+        return {"a": float("nan"), "b": "x", "c": float("inf"), "d": 2, "e": None}
+
+
+def test_a_strategy_that_ends_the_program_has_failed() -> None:
+    with pytest.raises(StrategyFailed, match="SystemExit"):
+        desk("tick:1", leaves=Leaves()).on(trade(1))
+
+
+def test_a_value_that_is_no_number_counts_as_not_yet() -> None:
+    assert desk(None, odd=Odd()).values == {"odd": {"a": None, "b": None, "c": None, "d": 2.0, "e": None}}

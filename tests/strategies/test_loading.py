@@ -358,15 +358,15 @@ def test_a_file_may_import_what_lies_beside_it_and_dataclasses_work(folder: Path
     assert params(find("uses.py", paths=[folder])) == (Param("step", float, 1.0),)
 
 
-def test_a_module_holds_a_strategy(folder: Path) -> None:
+def test_a_module_holds_a_strategy(folder: Path, tmp_path: Path) -> None:
     package = folder / "my_own_pkg"
     package.mkdir()
     (package / "__init__.py").write_text("")
     (package / "strategies.py").write_text(SOURCE)
     found = find("my_own_pkg.strategies:Breakout", paths=[folder])
     assert (found.__module__, found.__name__) == ("my_own_pkg.strategies", "Breakout")
-    assert found is find("my_own_pkg.strategies:Breakout")
-    assert 'did you mean "Breakout"?' in refused(ConfigError, "my_own_pkg.strategies:Brakeout", {})
+    assert found is find("my_own_pkg.strategies:Breakout", paths=[tmp_path])
+    assert 'did you mean "Breakout"?' in refused(ConfigError, "my_own_pkg.strategies:Brakeout", {}, folder)
 
 
 def test_a_module_is_looked_for_in_the_folders_of_plugins_only_while_it_is_loaded(folder: Path) -> None:
