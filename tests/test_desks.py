@@ -17,7 +17,8 @@ from cryptostream.bus.operate import letters
 from cryptostream.errors import BusUnavailable, StrategyFailed
 from cryptostream.model import memory
 from cryptostream.model.codec import signal_fields
-from cryptostream.model.events import Bar, Event, Latest, Micros, Output, Signal
+from cryptostream.model.events import Bar, Event, Kline, Latest, Micros, Output, Signal
+from cryptostream.model.instrument import Interval
 from cryptostream.strategies.desk import Desk
 from cryptostream.testing import ManualClock
 from cryptostream.transforms.bars import Bars, parse_bars
@@ -155,7 +156,8 @@ def test_entries_of_another_kind_are_none_of_its_business() -> None:
     assert live(Entry("notes", "1-0", {"text": "hello"})) == []
     assert live(Signal("buy", pair="BTCUSDT", entry_id="1-1")) == []
     assert live(Gap("1-1", "", "", 1, 2, "trimmed", Micros(0))) == []
-    assert len(of(live(trade(1)), Kept)) == 2
+    found = [each.key for each in of(live(trade(1)), Kept)]
+    assert found == ["seed:signals:mean:BTCUSDT", "seed:signals:weak:BTCUSDT"]
 
 
 # How it begins.
@@ -187,6 +189,30 @@ def warmed(*numbers: int) -> Desk:
     for number in numbers:
         desk.on(trade(number))
     return desk
+
+
+def test_a_loss_before_the_first_trade_is_known_and_is_not_what_it_begins_with() -> None:
+    live = desks()()
+    assert live(Gap(entry_id(1), "binance", "BTCUSDT", 1, 2, "drop", Micros(0))) == []
+    [mean, _] = of(live(trade(3)), Kept)
+    assert mean.fields["upto"] == f"{T0_MS + 3000}-2"
+    assert msgspec.msgpack.decode(mean.fields["state"])["bars"] != memory.remembered(Bars(parse_bars("tick:2")))
+
+
+def test_a_candle_that_is_still_open_is_not_what_it_begins_with() -> None:
+    live, again = desks()(), desks()()
+    assert live(kline("2-0", closed=False)) == []
+    again.__setstate__(live.__getstate__())
+    for each in (live, again):
+        made = each(kline("9-1", closed=True))
+        assert {kept.fields["upto"] for kept in of(made, Kept)} == {"9-0"}
+        assert len(of(made, Output)) == 2
+        assert of(each(kline("10-0", closed=False)), Kept) == []
+
+
+def kline(at: str, *, closed: bool) -> Kline:
+    figures = (1.0, 2.0, 1.0, 2.0, 5.0, 5.0, 3, 2.0, 2.0)
+    return Kline(at, "binance", "BTCUSDT", Interval("1m"), 0, 59_999, *figures, closed, Micros(0))
 
 
 def test_who_begins_without_a_past_says_so() -> None:

@@ -103,6 +103,10 @@ class BarColumns:
 
     def add(self, block: Block) -> Closed:
         """Take in the next trades of the stream; the bars that they closed."""
+        with np.errstate(over="ignore"):  # a sum beyond all floats is infinite, as it is live
+            return self._added(block)
+
+    def _added(self, block: Block) -> Closed:
         cut = self._timed(block) if self._is_timed else self._sized(block)
         bars = self._figures(block, cut.begins)
         bars["gap"] = self._gaps(block, cut.begins)

@@ -12,6 +12,8 @@ from cryptostream.backtest.terms import Terms
 from cryptostream.errors import UsageError
 
 Equity = tuple[Ints, Floats]
+_TOLD = 10
+"""Pairs that are told by their names."""
 
 
 def result(
@@ -41,7 +43,7 @@ def result(
         curves=[curve(name, books) for name, books in by_strategy.items()],
         benchmark=curve(BENCHMARK, [pair.benchmark for pair in pairs if pair.benchmark is not None]),
         of_pairs={(name, book.pair): of_book(book) for name, books in by_strategy.items() for book in books},
-        notes=(*notes, *_short(pairs), *_notes(book for books in by_strategy.values() for book in books)),
+        notes=(*notes, *_without(pairs), *_short(pairs), *_notes([each for of in by_strategy.values() for each in of])),
     )
 
 
@@ -94,6 +96,19 @@ def _check(pairs: Sequence[PairResult]) -> None:
         if names.count(name) > 1:
             streams = ", ".join(pair.stream for pair in pairs if pair.pair == name)
             raise UsageError(f"{name} comes twice: {streams}", hint="backtest them one after the other")
+
+
+def is_empty(pair: PairResult) -> bool:
+    """Whether there was nothing to run on: no trade and no bar."""
+    return not pair.trades and not any(len(book.ts) for book in pair.books.values())
+
+
+def _without(pairs: Sequence[PairResult]) -> Iterable[str]:
+    """Said of pairs that there is nothing of, where there is something of others."""
+    names = [pair.pair for pair in pairs if is_empty(pair)]
+    if names and len(names) < len(pairs):
+        more = f" and {len(names) - _TOLD:,} more" if len(names) > _TOLD else ""
+        yield f"there is nothing of {', '.join(names[:_TOLD])}{more}: that share of the cash was not used"
 
 
 def _short(pairs: Sequence[PairResult]) -> Iterable[str]:

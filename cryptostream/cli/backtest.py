@@ -1,7 +1,10 @@
 """`cryptostream backtest-stream`: strategies over what is recorded, through the objects that run live."""
 
 import os
+import sys
 import tempfile
+from collections.abc import Sequence
+from contextlib import redirect_stdout
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +19,14 @@ from cryptostream.errors import UsageError
 from cryptostream.model.duration import seconds
 
 if TYPE_CHECKING:
+    from cryptostream.cli.backtesting import Series
     from cryptostream.cli.origins import Span
+
+_OF_RUNS = (
+    *("check_lookahead", "walk", "by", "report", "trades", "mode"),
+    *("cash", "fee_bps", "slippage_bps", "latency", "size", "fill", "long_only"),
+)
+"""Parameters that say how a run is done, chosen or shown."""
 
 
 class ModeName(StrEnum):
@@ -30,6 +40,7 @@ class ModeName(StrEnum):
 @command("backtest-stream")
 def backtest(
     call: Call,
+    context: typer.Context,
     sources: Annotated[
         list[str],
         typer.Argument(metavar="SOURCE...", help="Streams (trades:BTCUSDT), tapes, Parquet folders, daily CSV files."),
@@ -82,8 +93,9 @@ def backtest(
     from cryptostream.backtest.terms import Size, Terms
     from cryptostream.cli import advancing, backtesting, certify, foresee, gathered, targets, told, walking
 
-    if walk and (verify or check_lookahead):
-        raise UsageError("--walk goes with neither --verify nor --check-lookahead")
+    if verify is not None or check_lookahead:
+        _refuse_ignored(context, "--check-lookahead" if verify is None else "--verify")
+    told.check(report, trades, sources)
     span = _span(since, until)
     wanted = backtesting.Wanted(
         terms=Terms(
@@ -104,23 +116,43 @@ def backtest(
     )
     config = call.settings()
     what = backtesting.combinations(config, strategy or (), consumer, param or (), bars)
+    if verify is not None:
+        if since is not None:
+            raise UsageError("--verify begins where live began, and --since would leave out what came before")
+        written = finish(certify.read(config, what.only(), verify))
     with tempfile.TemporaryDirectory(prefix="cryptostream-backtest-") as folder:
         with advancing.advancing("reading") as seen:
             pairs = [word.upper() for word in targets.words_of(symbols)]
             found = finish(gathered.gather(config, sources, span, pairs, Path(folder), seen))
         series = gathered.one_kind(found, klines=klines)
         if verify is not None:
-            if since is not None:
-                raise UsageError("--verify begins where live began, and --since would leave out what came before")
-            certificate = finish(certify.certify(config, series, what.only(), verify, end_us=wanted.end))
+            proof = certify.certify(config, series, what.only(), verify, written=written, end_us=wanted.end)
+            with redirect_stdout(sys.stderr):
+                certificate = finish(proof)
             render.facts(certificate.facts, output)
             certificate.check()
             return 0
+        _check_bars(series, bars)
         if check_lookahead:
             return foresee.run(series, what.only(), wanted, output)
-        made = walking.walk(what, series, walk, wanted) if walk else backtesting.run(what, series, wanted)
+        with redirect_stdout(sys.stderr):  # stdout is for data: what strategies print is none
+            made = walking.walk(what, series, walk, wanted) if walk else backtesting.run(what, series, wanted)
     told.tell(made, output, report=report, trades=trades)
     return 0
+
+
+def _refuse_ignored(context: typer.Context, way: str) -> None:
+    """Raise UsageError for an option that was typed and says nothing where no run is shown."""
+    for name in _OF_RUNS:
+        option, source = f"--{name.replace('_', '-')}", context.get_parameter_source(name)
+        if option != way and source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"{way} does nothing with {option}", hint=f"leave out one of them: {way} shows no run")
+
+
+def _check_bars(series: "Sequence[Series]", bars: str | None) -> None:
+    interval = getattr(series[0], "interval", "")
+    if interval and bars is not None:
+        raise UsageError(f"--bars {bars} says nothing: klines are bars of {interval} already", hint="leave it out")
 
 
 def _span(since: str | None, until: str | None) -> "Span":

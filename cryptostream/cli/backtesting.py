@@ -1,21 +1,25 @@
 """Backtests at work: which strategies with which parameters, one run or a sweep or a walk, over processes."""
 
-from collections.abc import Sequence
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 
 from cryptostream.backtest import portfolio
 from cryptostream.backtest import sweep as sweeping
 from cryptostream.backtest.block import BarSeries, TradeSeries
+from cryptostream.backtest.report.words import when
 from cryptostream.backtest.result import Figures, PairResult, Result
-from cryptostream.backtest.run import Mode
+from cryptostream.backtest.run import Mode, Progress
 from cryptostream.backtest.sweep import Cell, Param, Params, Sweep
 from cryptostream.backtest.terms import Terms
 from cryptostream.backtest.walk import Walk
 from cryptostream.cli.advancing import Seen, advancing
 from cryptostream.cli.jobs import run_all
 from cryptostream.config import Config
-from cryptostream.config.strategies import Wish, wish
-from cryptostream.errors import UsageError
+from cryptostream.config.strategies import AS, Wish, wish
+from cryptostream.errors import NotFound, UsageError
 from cryptostream.registry import did_you_mean
 from cryptostream.strategies import loading
 from cryptostream.strategies.names import label
@@ -26,6 +30,9 @@ from cryptostream.wiring.roster import Roster
 Series = TradeSeries | BarSeries
 _WORTH = 2_000_000
 """Trades that one process has done by the time that another one has begun."""
+_TOLD = 10
+_ELSEWHEN = "leave out --since and --until to see what there is"
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +47,9 @@ class Wanted:
     start: int | None = None
     end: int | None = None
     """Microseconds of the exchange's time, the end not included."""
+
+    def __post_init__(self) -> None:
+        sweeping.ranked([], self.by)  # says what is no figure
 
 
 @dataclass(frozen=True)
@@ -64,28 +74,55 @@ class Combinations:
     def every(self) -> list[Params]:
         return sweeping.grid(self.params)
 
+    @property
+    def known(self) -> dict[str, set[str]]:
+        """What each strategy can be told. Raises what `loading.find` raises."""
+        with redirect_stdout(sys.stderr):
+            kinds = {each.label: loading.find(each.name, paths=self.config.plugins.paths) for each in self.wishes}
+        return {label: {one.name for one in loading.params(kind)} for label, kind in kinds.items()}
+
+    def apart(self) -> "list[Combinations]":
+        """Each strategy alone, with the parameters that are for it."""
+        known = self.known
+        parts = ((each, _own(self.params, each.label, known[each.label])) for each in self.wishes)
+        return [replace(self, wishes=[each], params=own) for each, own in parts]
+
     def only(self) -> Roster:
         """The strategies with their one set of parameters. Raises UsageError where there are several."""
-        if len(self.every) > 1:
+        parts = self.apart()
+        if any(len(each.every) > 1 for each in parts):
             raise UsageError("one set of parameters is looked at, and there are several", hint="give each one value")
-        return self.roster(self.every[0])
+        return _together([each.roster(each.every[0]) for each in parts])
 
     def roster(self, params: Params) -> Roster:
         """The strategies with these parameters. Raises UsageError."""
         paths = self.config.plugins.paths
-        kinds = {each.label: loading.find(each.name, paths=paths) for each in self.wishes}
-        known = {name: {one.name for one in loading.params(kind)} for name, kind in kinds.items()}
-        told = sweeping.addressed(params, known)
+        told = sweeping.addressed(params, self.known)
         wishes = [each._replace(params={**each.params, **told[each.label]}) for each in self.wishes]
-        for each in wishes:
-            loading.make(each.name, each.params, paths=paths)
+        with redirect_stdout(sys.stderr):
+            for each in wishes:
+                loading.make(each.name, each.params, paths=paths)
         return rosters.of(wishes, self.bars, paths)
+
+
+def _own(params: Sequence[Param], label: str, known: set[str]) -> list[Param]:
+    """The parameters that a strategy is told: bare ones that it has, but those that it is told by its name."""
+    by_name = {param.name.removeprefix(f"{label}.") for param in params if param.name.startswith(f"{label}.")}
+    bare = known - by_name
+    return [param for param in params if param.name in bare or param.name.startswith(f"{label}.")]
+
+
+def _together(alone: Sequence[Roster]) -> Roster:
+    return replace(alone[0], wishes=tuple(each for one in alone for each in one.wishes))
 
 
 def combinations(
     config: Config, names: Sequence[str], consumer: str | None, params: Sequence[str], bars: str | None
 ) -> Combinations:
-    """Strategies by their names, or those of a configured consumer. Raises UsageError."""
+    """Strategies by their names, or those of a configured consumer; `as=NAME` among the parameters renames one.
+
+    Raises UsageError, and what `loading.find` raises.
+    """
     wishes = [Wish(name, {}, label(name)) for name in names]
     if consumer is not None:
         told = config.consumers.get(consumer)
@@ -96,29 +133,89 @@ def combinations(
         wishes += map(wish, told.strategies)
         bars = bars or told.bars
     if not wishes:
-        raise UsageError("names no strategy", hint="--strategy macd_rsi; cryptostream list strategies shows them")
+        hint = "--strategy macd_rsi; cryptostream list strategies shows them"
+        raise UsageError("backtest-stream names no strategy", hint=hint)
+    wishes, told_params = _renamed(wishes, params)
     labels = [each.label for each in wishes]
     if len(set(labels)) < len(labels):
         raise UsageError("a strategy is named twice", hint="a sweep compares parameters: --param rsi_period=7,14")
-    return Combinations(wishes, [sweeping.parse_param(text) for text in params], bars, config)
+    made = Combinations(wishes, told_params, bars, config)
+    sweeping.addressed({param.name: param.values[0] for param in made.params}, made.known)
+    return made
+
+
+def _renamed(wishes: Sequence[Wish], params: Sequence[str]) -> tuple[list[Wish], list[Param]]:
+    """Strategies under the names that `as` gives them, and the other parameters, addressed to these names."""
+    names: dict[str, str] = {}
+    others = []
+    for text in params:
+        told, _, value = text.strip().partition("=")
+        owner, _, own = told.rpartition(".")
+        if own != AS:
+            others.append(sweeping.parse_param(text))
+            continue
+        names[_meant(owner, wishes, value)] = value
+        if not _LABEL.fullmatch(value):
+            raise UsageError(f"{value[:80]!a} cannot name the signals of a strategy", hint="letters, digits and ._-")
+    renamed = [each._replace(label=names.get(each.label, each.label)) for each in wishes]
+    return renamed, [_readdressed(param, names) for param in others]
+
+
+def _meant(owner: str, wishes: Sequence[Wish], value: str) -> str:
+    """The strategy that gets another name."""
+    labels = [each.label for each in wishes]
+    if not owner and len(labels) > 1:
+        raise UsageError(f"which strategy is {AS}={value} for?", hint=f"-p {labels[0]}.{AS}={value}")
+    if owner and owner not in labels:
+        hint = did_you_mean(owner, labels) or f"strategies: {', '.join(labels)}"
+        raise UsageError(f'"{owner}" is none of the strategies', hint=hint)
+    return owner or labels[0]
+
+
+def _readdressed(param: Param, names: Mapping[str, str]) -> Param:
+    """A parameter under the name that its strategy has now: it may be told by either."""
+    owner, dot, own = param.name.rpartition(".")
+    return replace(param, name=f"{names.get(owner, owner)}{dot}{own}")
 
 
 def run(what: Combinations, series: Sequence[Series], wanted: Wanted) -> Made:
-    """Run it: once, or once for each set of parameters and then with the best. Raises UsageError, DataQuality."""
-    every, swept = what.every, None
-    if len(every) > 1:
+    """Run it: once, or for each set of parameters and then every strategy with its best.
+
+    Raises UsageError, DataQuality, NotFound where there is nothing to run on.
+    """
+    parts, swept = what.apart(), None
+    if any(len(each.every) > 1 for each in parts):
         swept = sweep(what, series, wanted)
-        best = sweeping.best(swept.cells, wanted.by)
-        every = [best.params if best else every[0]]
-    return Made(once(what.roster(every[0]), series, wanted), swept)
+    chosen = [each.roster(_best(each, swept.cells if swept else (), wanted.by)) for each in parts]
+    return Made(once(_together(chosen), series, wanted), swept)
+
+
+def _best(alone: Combinations, cells: Sequence[Cell], by: str) -> Params:
+    """What a strategy is shown with."""
+    own = [cell for cell in cells if cell.strategy == alone.wishes[0].label and cell.figures is not None]
+    best = sweeping.best(own, by) or next(iter(own), None)
+    return best.params if best else alone.every[0]
 
 
 def once(roster: Roster, series: Sequence[Series], wanted: Wanted) -> Result:
-    """One run over every pair, with candles and indicators."""
+    """One run over every pair, with candles and indicators. Raises NotFound where there is nothing of any of them."""
     tasks = tasks_of(roster, series, wanted, charts=True)
     with advancing("running") as seen:
         pairs = _each(tasks, worth(wanted.jobs, series, 1), seen)
+    if all(map(portfolio.is_empty, pairs)):
+        raise _nothing(pairs, wanted)
     return result_of(pairs, roster, series, wanted)
+
+
+def _nothing(pairs: Sequence[PairResult], wanted: Wanted) -> NotFound:
+    names = ", ".join(pair.pair for pair in pairs[:_TOLD]) + (", ..." if len(pairs) > _TOLD else "")
+    start = "" if wanted.start is None else when(wanted.start)
+    end = "" if wanted.end is None else when(wanted.end - 1)
+    if start and end:
+        return NotFound(f"nothing of {names} between {start} and {end}", hint=_ELSEWHEN)
+    if start or end:
+        return NotFound(f"nothing of {names} {f'from {start} on' if start else f'up to {end}'}", hint=_ELSEWHEN)
+    return NotFound(f"nothing of {names} in {wanted.source}", hint="no line of it is a trade or a closed kline")
 
 
 def result_of(pairs: Sequence[PairResult], roster: Roster, series: Sequence[Series], wanted: Wanted) -> Result:
@@ -141,7 +238,7 @@ def worth(jobs: int, series: Sequence[Series], times: int) -> int:
 def _each(tasks: Sequence[Task], jobs: int, seen: Seen) -> list[PairResult]:
     """Every pair; of a single process, the trades that it has done are told."""
     if min(jobs, len(tasks)) > 1:
-        return run_all(jobs, tasks, work, seen)
+        return run_all(jobs, tasks, worked, seen)
     done, total = 0, sum(task.series.size for task in tasks)
 
     def count(more: int) -> None:
@@ -149,25 +246,41 @@ def _each(tasks: Sequence[Task], jobs: int, seen: Seen) -> list[PairResult]:
         done += more
         seen(done, max(done, total))
 
-    return [work(task, count) for task in tasks]
+    return [worked(task, count) for task in tasks]
+
+
+def worked(task: Task, progress: Progress | None = None) -> PairResult:
+    """A task done in any process: what strategies print is none of the data that stdout is for."""
+    with redirect_stdout(sys.stderr):
+        return work(task, progress)
 
 
 def sweep(what: Combinations, series: Sequence[Series], wanted: Wanted) -> Sweep:
-    """How each set of parameters went; those that make no sense together say why. Raises UsageError if none does."""
-    sweeping.ranked([], wanted.by)
-    rosters_of = [_possible(what, params) for params in what.every]
-    trials = [tasks_of(one, series, wanted, charts=False) for one in rosters_of if isinstance(one, Roster)]
-    if not trials:
-        raise UsageError(f"none of {len(rosters_of)} sets of parameters makes sense: {rosters_of[0]}")
+    """How each strategy went with each set of its own parameters; those that make no sense together say why.
+
+    Strategies of which nothing is varied are left out, unless that is so of all. Raises UsageError for a strategy that
+    none of its sets makes sense for.
+    """
+    parts = what.apart()
+    parts = [each for each in parts if len(each.every) > 1] or parts
+    tried = [(each.wishes[0].label, params, _possible(each, params)) for each in parts for params in each.every]
+    _check_possible(tried)
+    trials = [tasks_of(one, series, wanted, charts=False) for *_, one in tried if isinstance(one, Roster)]
     with advancing("sweeping") as seen:
         found = iter(run_all(worth(wanted.jobs, series, len(trials)), trials, try_out, seen))
-    cells: list[Cell] = []
-    for params, one in zip(what.every, rosters_of, strict=True):
-        if isinstance(one, Roster):
-            cells += [Cell(params, name, figures) for name, figures in next(found).items()]
-        else:
-            cells += [Cell(params, each.label, None, one) for each in what.wishes]
-    return Sweep(what.params, cells, wanted.by)
+    cells = [
+        Cell(params, label, next(found)[label]) if isinstance(one, Roster) else Cell(params, label, None, one)
+        for label, params, one in tried
+    ]
+    told = {name for cell in cells for name in cell.params}
+    return Sweep([param for param in what.params if param.name in told], cells, wanted.by)
+
+
+def _check_possible(tried: Sequence[tuple[str, Params, Roster | str]]) -> None:
+    for name in dict.fromkeys(name for name, *_ in tried):
+        made = [one for of, _, one in tried if of == name]
+        if not any(isinstance(one, Roster) for one in made):
+            raise UsageError(f"none of {len(made)} sets of parameters makes sense for {name}: {made[0]}")
 
 
 def _possible(what: Combinations, params: Params) -> Roster | str:
@@ -182,6 +295,6 @@ def _possible(what: Combinations, params: Params) -> Roster | str:
 
 def try_out(tasks: Sequence[Task]) -> dict[str, Figures]:
     """The figures of each strategy over all pairs."""
-    pairs = [work(task) for task in tasks]
+    pairs = [worked(task) for task in tasks]
     names = dict.fromkeys(name for pair in pairs for name in pair.books)
     return {name: portfolio.curve(name, [pair.books[name] for pair in pairs]).figures for name in names}

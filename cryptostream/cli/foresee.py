@@ -1,11 +1,11 @@
 """`backtest-stream --check-lookahead`: that no signal knows the future, and what warm-up the indicators need."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from cryptostream.backtest import lookahead
-from cryptostream.backtest.columns import BarColumns
-from cryptostream.backtest.lookahead import Item, Shown, WarmUp
+from cryptostream.backtest.lookahead import Feed, Shown, WarmUp
 from cryptostream.cli import render
 from cryptostream.cli.backtesting import Series, Wanted
 from cryptostream.cli.render import Output
@@ -21,37 +21,32 @@ def run(series: Sequence[Series], roster: Roster, wanted: Wanted, output: Output
     found: list[dict[str, Any]] = []
     foresight = []
     for one in series:
-        items = list(_items(cut(one, wanted.start, wanted.end), roster))
-        if not items:
+        feed = Feed(cut(one, wanted.start, wanted.end), roster.bars, wants_trades=roster.wants_trades)
+        _check(feed, one)
+        make = partial(roster.desk, one.pair)
+        shown = lookahead.prefixes(make, feed)
+        if not shown.items:
             raise DataQuality(f"{one.stream} has nothing to look at", hint="a longer stretch, or shorter --bars")
-
-        def make(pair: str = one.pair) -> lookahead.Desk:
-            return roster.desk(pair)
-
-        shown = lookahead.prefixes(make, items)
         foresight += [(one.pair, shown.foresight)] if shown.foresight else []
-        needs = lookahead.warm_ups(make, items, roster.warm_ups)
-        found += [_row(one.pair, shown, need) for need in needs]
+        needs = lookahead.warm_ups(make, feed, shown.items, roster.warm_ups)
+        found += _rows(one.pair, shown, roster, needs)
     render.rows(found, output)
     for pair, what in foresight:
         render.error(f"{pair}: {what}", "the strategy, or what it reads, knows what was not there yet")
     return DataQuality.exit_code if foresight else 0
 
 
-def _items(series: Any, roster: Roster) -> Iterator[Item]:
-    """What the strategies take in: bars, or every trade where one of them wants these."""
-    if not hasattr(series, "blocks"):
-        yield from series.bars()
-        return
-    columns, seen = BarColumns(roster.bars), 0
-    for block in series.blocks():
-        if not roster.wants_trades:
-            yield from columns.add(block).bars()
-            continue
-        seen += len(block)
-        if seen > _MOST:
-            raise UsageError(f"more than {_MOST:,} trades of {series.pair}", hint="look at a stretch: --since, --until")
-        yield from block.events()
+def _check(feed: Feed, series: Series) -> None:
+    if feed.has_trades and feed.wants_trades and feed.rows > _MOST:
+        raise UsageError(f"more than {_MOST:,} trades of {series.pair}", hint="look at a stretch: --since, --until")
+
+
+def _rows(pair: str, shown: Shown, roster: Roster, needs: Sequence[WarmUp]) -> Iterator[dict[str, Any]]:
+    """A row for each indicator, and one for a strategy that has none."""
+    for label, declared in roster.warm_ups.items():
+        none = WarmUp(label, "", declared, None, dict.fromkeys(lookahead.TOLERANCES))
+        for need in [need for need in needs if need.strategy == label] or [none]:
+            yield _row(pair, shown, need)
 
 
 def _row(pair: str, shown: Shown, need: WarmUp) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cryptostream.backtest.report import thin
+from cryptostream.backtest.report import thin, varied
 from cryptostream.backtest.report.words import BY_FIELD, ROWS, Row, count, length, money, plain, when
 from cryptostream.backtest.result import Curve, Figures, PairResult, Result
 from cryptostream.backtest.sweep import Cell, Params, Sweep, ranked
@@ -38,7 +38,7 @@ def answer(result: Result, *, sweep: Sweep | None = None, walk: Sequence[Walk] =
         "notes": list(result.notes),
     }
     if sweep is not None:
-        told["sweep"] = {"figure": sweep.figure, "cells": [_cell(cell) for cell in ranked(sweep.cells, sweep.figure)]}
+        told["sweep"] = {"figure": sweep.figure, "cells": [_cell(cell) for _, cells in _apart(sweep) for cell in cells]}
     if walk:
         told["walk"] = [_walk(each) for each in walk]
     return told
@@ -60,6 +60,12 @@ def _pair(result: Result, pair: PairResult) -> dict[str, Any]:
         "gaps": int(pair.gaps),
         "strategies": {name: _figures(figures) for name, figures in found.items() if figures is not None},
     }
+
+
+def _apart(sweep: Sweep) -> Iterator[tuple[str, list[Cell]]]:
+    """Each strategy and its cells, best first."""
+    for strategy in varied.strategies(sweep):
+        yield strategy, ranked([cell for cell in sweep.cells if cell.strategy == strategy], sweep.figure)
 
 
 def _cell(cell: Cell) -> dict[str, Any]:
@@ -90,10 +96,10 @@ def _step(step: Step) -> dict[str, Any]:
 
 
 def sweep_rows(sweep: Sweep) -> list[dict[str, Any]]:
-    """A row for each cell, best first: the strategy, its parameters by their names, every figure, and why there is
-    none. A parameter that is called like a figure has `param.` before its name.
+    """A row for each cell, strategy by strategy, best first: the strategy, its parameters by their names, every figure,
+    and why there is none. A parameter that is called like a figure has `param.` before its name.
     """
-    return [_sweep_row(sweep, cell) for cell in ranked(sweep.cells, sweep.figure)]
+    return [_sweep_row(sweep, cell) for _, cells in _apart(sweep) for cell in cells]
 
 
 def _sweep_row(sweep: Sweep, cell: Cell) -> dict[str, Any]:
@@ -136,7 +142,8 @@ def tables(result: Result, *, sweep: Sweep | None = None, walk: Sequence[Walk] =
         parts += [Text(), _by_pair(result)]
     parts += [Text(), _lines((*result.curves, result.benchmark))]
     if sweep is not None:
-        parts += [Text(), _swept(sweep)]
+        for strategy, cells in _apart(sweep):
+            parts += [Text(), _swept(sweep, strategy, cells)]
     for each in walk:
         parts += [Text(), _walked(each), _lines((each.curve,))]
     return Group(*parts, *(Text(f"note: {render.safe(note)}", style="yellow") for note in result.notes))
@@ -173,15 +180,16 @@ def _by_pair(result: Result) -> "Table":
     return made
 
 
-def _swept(sweep: Sweep) -> "Table":
+def _swept(sweep: Sweep, strategy: str, ranks: Sequence[Cell]) -> "Table":
     shown = [BY_FIELD[name] for name in dict.fromkeys((sweep.figure, *_OF_CELLS))]
-    cells = ranked(sweep.cells, sweep.figure)[:_MOST_CELLS]
-    heads = [*(param.name for param in sweep.params), *(row.label for row in shown)]
-    title = f"{len(sweep.cells):,} runs, best first by {BY_FIELD[sweep.figure].label}"
-    more = f", {len(cells)} of them" if len(sweep.cells) > len(cells) else ""
+    cells = ranks[:_MOST_CELLS]
+    params = varied.params(sweep, strategy)
+    heads = [*(param.name for param in params), *(row.label for row in shown)]
+    title = f"{len(ranks):,} runs, best first by {BY_FIELD[sweep.figure].label}"
+    more = f", {len(cells)} of them" if len(ranks) > len(cells) else ""
     made = _table("strategy", *heads, title=title + more, notes=any(cell.why for cell in cells))
     for cell in cells:
-        values = [render.safe(plain(cell.params.get(param.name))) for param in sweep.params]
+        values = [render.safe(plain(cell.params.get(param.name))) for param in params]
         why = [render.safe(cell.why)] if any(each.why for each in cells) else []
         made.add_row(render.safe(cell.strategy), *values, *(_shown(row, cell.figures) for row in shown), *why)
     return made

@@ -8,10 +8,21 @@ from cryptostream.backtest import walk as walking
 from cryptostream.backtest.result import Book, Result
 from cryptostream.backtest.walk import Step, Walk, Window
 from cryptostream.cli.advancing import advancing
-from cryptostream.cli.backtesting import Combinations, Made, Series, Wanted, once, result_of, sweep, tasks_of, worth
+from cryptostream.cli.backtesting import (
+    Combinations,
+    Made,
+    Series,
+    Wanted,
+    once,
+    result_of,
+    sweep,
+    tasks_of,
+    worked,
+    worth,
+)
 from cryptostream.cli.jobs import run_all
 from cryptostream.errors import DataQuality, UsageError
-from cryptostream.wiring.backtests import cut, work
+from cryptostream.wiring.backtests import cut
 
 
 def walk(what: Combinations, series: Sequence[Series], spec: str, wanted: Wanted) -> Made:
@@ -57,7 +68,7 @@ def step(asked: _Asked) -> tuple[Step, Result | None]:
     roster = what.roster(best.params)
     both = replace(wanted, start=window.train_start, end=window.test_end)
     tasks = [replace(task, quiet_until=window.test_start) for task in tasks_of(roster, series, both, charts=False)]
-    pairs = [replace(pair, books={name: _heard(pair.books[name], window.test_start)}) for pair in map(work, tasks)]
+    pairs = [replace(pair, books={name: _heard(pair.books[name], window.test_start)}) for pair in map(worked, tasks)]
     test = result_of(pairs, roster, series, wanted)
     return Step(window, best.params, best.figures, test.curves[0].figures), test
 

@@ -13,6 +13,7 @@ import msgspec
 from cryptostream import logs
 from cryptostream.bus.effects.state import packed
 from cryptostream.client.handlers import Memory
+from cryptostream.engine.clock import SystemClock
 from cryptostream.errors import BusUnavailable
 from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import Event
@@ -27,6 +28,9 @@ Make = Callable[[str, Any], Memory]
 """Makes the memory of a stream, of a state or of None."""
 
 _AT_ONCE = 8
+_LOOK_S = 0.1
+"""How often we look whether we were stopped."""
+_clock = SystemClock()
 _log = logs.get("client")
 
 
@@ -36,7 +40,7 @@ class _Warm(NamedTuple):
 
 
 class Warming:
-    """Makes the memories of streams that nothing is saved of. `is_stopped` ends it between two pages."""
+    """Makes the memories of streams that nothing is saved of. `is_stopped` ends it, also in the middle of a page."""
 
     def __init__(self, past: Past | None, make: Make, is_stopped: Callable[[], bool]) -> None:
         self._past = past
@@ -53,12 +57,10 @@ class Warming:
         cold = {stream: memory for stream, memory in found.items() if self._is_cold(stream, memory)}
         if self._past is None or not cold:
             return found
-        for stream, memory in await self._warmed(self._past, cold, before):
-            if memory is None:
-                del found[stream]
-            else:
-                found[stream] = memory
-        return found
+        warm = await self._warmed(self._past, cold, before)
+        return {
+            stream: warm.get(stream, memory) for stream, memory in found.items() if stream in warm or stream not in cold
+        }
 
     def forget(self, stream: str) -> None:
         """What was taken in is saved by now."""
@@ -74,28 +76,37 @@ class Warming:
     def _is_cold(self, stream: str, memory: Memory) -> bool:
         return memory.wants_past and stream not in self._warm
 
-    async def _warmed(
-        self, past: Past, cold: Mapping[str, Memory], before: Mapping[str, str]
-    ) -> list[tuple[str, Memory | None]]:
-        done: list[tuple[str, Memory | None]] = []
+    async def _warmed(self, past: Past, cold: Mapping[str, Memory], before: Mapping[str, str]) -> dict[str, Memory]:
+        """The memories that were warmed, or cannot be, until we were stopped."""
+        done: dict[str, Memory] = {}
         troubles: list[BusUnavailable] = []
         waiting = iter(cold.items())
 
         async def work() -> None:
             for stream, memory in waiting:
-                if troubles:
+                if troubles or self._is_stopped():
                     return
                 try:
-                    done.append((stream, await self._warm_up(past, stream, before[stream], memory)))
+                    if (warm := await self._warm_up(past, stream, before[stream], memory)) is not None:
+                        done[stream] = warm
                 except BusUnavailable as trouble:
                     troubles.append(trouble)
 
         async with asyncio.TaskGroup() as tasks:
-            for _ in range(min(_AT_ONCE, len(cold))):
-                tasks.create_task(work())
+            workers = [tasks.create_task(work()) for _ in range(min(_AT_ONCE, len(cold)))]
+            looking = tasks.create_task(self._end(workers))
+            await asyncio.wait(workers)
+            looking.cancel()
         if troubles:
             raise troubles[0]
         return done
+
+    async def _end(self, workers: Sequence[asyncio.Task[None]]) -> None:
+        """Cancel them once we are stopped: whoever gives the past may be waiting for somebody who is silent."""
+        while not self._is_stopped():
+            await _clock.sleep(_LOOK_S)
+        for worker in workers:
+            worker.cancel()
 
     async def _warm_up(self, past: Past, stream: str, before: str, memory: Memory) -> Memory | None:
         """The memory with its past in it, a new one where that cannot be had, None where we were stopped."""
@@ -119,6 +130,7 @@ class Warming:
                     if last < (here := parse_id(event.entry_id)) < end:
                         memory.warm(event)
                         last = here
+                await _clock.sleep(0)  # what has its pages at hand gives nobody else a turn
                 if self._is_stopped():
                     return False
         finally:

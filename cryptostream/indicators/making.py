@@ -78,7 +78,9 @@ def parameters(name: str) -> dict[str, Any]:
 
 def about(name: str) -> str:
     """The first line of what an indicator says of itself. Raises ConfigError for a name that nobody knows."""
-    return (_kind(name).__doc__ or "").strip().partition("\n")[0]
+    kind = _kind(name)
+    first = (kind.__doc__ or "").strip().partition("\n")[0]
+    return f"{kind.__name__}." if first.endswith(":") else first  # talipp's ZigZag begins with a heading
 
 
 def _kind(name: str) -> Any:

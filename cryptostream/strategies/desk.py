@@ -81,9 +81,10 @@ class Desk:
         return self._asked(self._on_bar, bar, bar.close)
 
     def __getstate__(self) -> dict[str, Any]:
+        """What all of it remembers. Raises StrategyFailed for a strategy that cannot be saved."""
         return {
             "bars": memory.remembered(self.bars),
-            "strategies": {name: memory.remembered(each, name) for name, each in self._strategies.items()},
+            "strategies": {name: self._memory(name, each) for name, each in self._strategies.items()},
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -104,7 +105,7 @@ class Desk:
                 if opinions:
                     made += [self._signed(name, opinion, event, price) for opinion in _one(list(opinions))]
             except (Exception, SystemExit) as error:
-                raise self._failed(name, event.entry_id, error) from error
+                raise self.failed(name, event.entry_id, error) from error
         return made
 
     def _signed(self, name: str, opinion: Signal, event: Bar | Trade, price: float) -> Signal:
@@ -121,7 +122,14 @@ class Desk:
             entry_id=event.entry_id,
         )
 
-    def _failed(self, name: str, entry_id: str, error: Exception) -> StrategyFailed:
+    def _memory(self, name: str, strategy: Strategy) -> Any:
+        try:
+            return memory.remembered(strategy, name)
+        except TypeError as error:
+            raise self.failed(name, self.bar.entry_id if self.bar is not None else "", error) from error
+
+    def failed(self, name: str, entry_id: str, error: BaseException) -> StrategyFailed:
+        """What is raised where a strategy is to blame."""
         told = f"strategy {name} of {self.pair} failed at entry {entry_id}: {type(error).__name__}: {error}"
         failed = StrategyFailed(told, hint="--debug shows where")
         failed.strategy, failed.entry_id = name, entry_id

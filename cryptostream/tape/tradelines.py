@@ -29,6 +29,8 @@ _PARSE = csv.ParseOptions(quote_char=False)
 _CONVERT = csv.ConvertOptions(column_types=_TYPES, include_columns=list(_TYPES), null_values=[])
 _WIDTHS = (6, 7)
 _REASON = re.compile(r"(?:In CSV column #\d+: |CSV parse error: )?(?:Row #\d+: )?")
+_MARK = b"\xef\xbb\xbf"
+"""What some programs put before a text to say that it is UTF-8."""
 _MICROS, _NANOS = 10**14, 10**17  # a time of today has 13 digits in milliseconds, 16 in micro-, 19 in nanoseconds
 
 
@@ -89,6 +91,7 @@ class TradeLines:
 
     def _begun(self, text: bytes) -> tuple[bytes, int]:
         """Learn the names of the columns; the text without a line that says them, and the number of its first line."""
+        text = text.removeprefix(_MARK)
         line, _, rest = text.partition(b"\n")
         words = line.decode("ascii", "replace").strip().split(",")
         if words[0][:1].isdigit():
@@ -99,6 +102,8 @@ class TradeLines:
         return self._refuse(f"no {' and no '.join(missing)} among the columns") if missing else (rest, 2)
 
     def _refuse(self, why: str) -> NoReturn:
+        if self._path.suffix in (".zip", ".gz"):  # packed it would have been unpacked
+            raise DataQuality(f"{self._path} is no {self._path.suffix} file, and no trades either: {why}")
         raise DataQuality(f"{self._path}: line 1: {why}", hint=f"a line is {','.join(_COLUMNS)}")
 
     def _columns(self, text: bytes, first_line: int) -> dict[str, Any]:

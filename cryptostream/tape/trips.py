@@ -1,8 +1,7 @@
 """The round trips of a backtest as a Parquet file."""
 
-import os
 from collections.abc import Iterable
-from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
@@ -29,21 +28,13 @@ SCHEMA = pa.schema(
 )
 
 
-def write(path: Path, books: Iterable[Book]) -> int:
-    """Write them, whole or not at all; how many there are. `closed` is null for one that was open at the end.
-
-    Raises OSError.
-    """
+def write(file: BinaryIO, books: Iterable[Book]) -> int:
+    """Write them; how many there are. `closed` is null for one that was open at the end. Raises OSError."""
     rows = [
         {"strategy": book.strategy, "exchange": book.exchange, "pair": book.pair}
         | {name: getattr(trip, name) for name in SCHEMA.names[3:]}
         for book in books
         for trip in book.trips
     ]
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        pq.write_table(pa.Table.from_pylist(rows, SCHEMA), draft, compression="zstd")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), file, compression="zstd")
     return len(rows)

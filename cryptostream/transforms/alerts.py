@@ -3,6 +3,7 @@
 import re
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Mapping
+from math import inf
 from typing import NamedTuple
 
 import msgspec
@@ -19,7 +20,7 @@ MOST = 1000
 LONGEST_S = 86_400.0
 _SEEN = 10_000
 """Entries that a rule knows again."""
-_KEPT_WINDOWS = 8
+_KEPT_WINDOWS = 100
 """How many windows' worth of alerts the limit remembers, for streams that lag behind each other."""
 _LONGEST_TEXT = 500
 _LONGEST_VALUE = 100
@@ -84,6 +85,9 @@ class Alert(msgspec.Struct, frozen=True):
 class Limit:
     """Lets through at most `rate.most` in any window, by the times it is told, whatever their order.
 
+    It remembers a hundred windows' worth of what it let through, and lets nothing through whose window may hold what it
+    has forgotten: a stream may lag so far behind another that it is not heard.
+
     >>> limit = Limit(Rate(2, 60.0))
     >>> [limit.allows(second * 1_000_000) for second in (0, 1, 2, 60, 61, 62)]
     [True, True, False, True, True, False]
@@ -93,15 +97,20 @@ class Limit:
         self._most = rate.most
         self._window = round(rate.window_s * 1_000_000)
         self._times: list[int] = []
+        self._heard_from: float = -inf
+        """Before this time, windows may hold what was forgotten."""
 
     def allows(self, ts: int) -> bool:
         """Whether one more may be told whose time is `ts`, in microseconds; if so, it counts."""
+        if ts < self._heard_from:
+            return False
         after = bisect_right(self._times, ts - self._window)
         before = bisect_left(self._times, ts + self._window)
         if self._most_together(self._times[after:before], ts) > self._most:
             return False
         insort(self._times, ts)
-        del self._times[: -_KEPT_WINDOWS * self._most]
+        if len(self._times) > _KEPT_WINDOWS * self._most:
+            self._heard_from = self._times.pop(0) + self._window
         return True
 
     def _most_together(self, near: list[int], ts: int) -> int:

@@ -94,7 +94,7 @@ async def _consumer(config: Config, name: str, on: Bus, until: Until, opened: As
         until=await _tops(on, found) if until.once else None,
     )
     if told.strategies:
-        return _strategies(config, name, on, until, me, settings, sinks.get("console"))
+        return await _strategies(config, name, on, until, me, settings, sinks.get("console"), opened)
     arguments: dict[str, Any] = {
         "group": name,
         "consumer": me,
@@ -118,14 +118,22 @@ async def _consumer(config: Config, name: str, on: Bus, until: Until, opened: As
     return Consuming(pipeline, lambda: source.stats, me)
 
 
-def _strategies(
-    config: Config, name: str, on: Bus, until: Until, me: str, settings: GroupSettings, console: Sink | None
+async def _strategies(
+    config: Config,
+    name: str,
+    on: Bus,
+    until: Until,
+    me: str,
+    settings: GroupSettings,
+    console: Sink | None,
+    opened: AsyncExitStack,
 ) -> Consuming:
     """A consumer whose strategies read whole streams, and write their signals to the bus."""
     if until.entries is not None:
         raise UsageError("strategies are not ended after so many entries", hint="--once, --until-idle or --duration")
     told = config.consumers[name]
     made = roster(config, told)
+    past = Past(config, on, _archive(config), made) if told.warm_up else None
     terms = Terms(
         group=name,
         settings=settings,
@@ -134,7 +142,7 @@ def _strategies(
         config=made.fingerprint,
         until_idle_s=until.idle_s,
         maxlen=config.bus.maxlen,
-        warm_up=Past(config, on, _archive(config), made) if told.warm_up else None,
+        warm_up=await opened.enter_async_context(past) if past is not None else None,
     )
     desks = Desks(
         made.desk,
@@ -144,10 +152,9 @@ def _strategies(
         clock=SystemClock(),
         tagged=is_tagged(config),
     )
-    signals = [f"signals:{label}:*" for label in made.labels]
     loop = Trading(on, me, terms, patterns(told.read), desks, deadline_s=config.consume.deadline)
     if console is not None:
-        loop.tell(signals, console)
+        loop.tell(console)
     return Consuming(loop, lambda: loop.stats, me)
 
 

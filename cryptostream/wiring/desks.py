@@ -2,7 +2,7 @@
 
 With which state a strategy began on a stream is written once, before its first signal, to `seed:<signals stream>`:
 
-    upto    the id right before the first entry that it was given
+    upto    the id right before the first trade or closed kline that it was given
     state   msgpack of its desk's state, of this strategy alone, before that entry
     config  what this strategy was set to, in a word
     from    with what they had been warmed up
@@ -13,9 +13,9 @@ With which state a strategy began on a stream is written once, before its first 
 So a backtest that begins there on the same entries gives the same signals.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -64,6 +64,15 @@ class Desks:
     def __call__(self) -> "LiveDesk":
         return LiveDesk(self)
 
+    def signals(self, events: Iterable[Event | Entry]) -> list[str]:
+        """The streams of signals that a desk of these events writes; none where they do not say whose it is."""
+        first = next(filter(_opens, events), None)
+        return [self.signals_key(name, first.exchange, first.pair) for name in self.config] if first else []
+
+    def signals_key(self, strategy: str, exchange: str, pair: str) -> str:
+        """Where one of the strategies writes what it says of a pair."""
+        return signals_key(strategy, exchange, pair, tagged=self.tagged)
+
 
 class LiveDesk:
     """The strategies of one stream at work. Its pair is that of the first event that it is given."""
@@ -83,14 +92,15 @@ class LiveDesk:
         desk = self._desk or self._opened(event)
         if desk is None or type(event) not in _MARKET:
             return []
-        made = [] if self._has_begun else self._begun(desk, event.entry_id)
+        made = self._begun(desk, event.entry_id) if not self._has_begun and is_taken_in(event) else []
         if self._skipping:
             desk.skipping = self._skipping.get(event.entry_id, {})
         bar = desk.bar
         for signal in desk.on(event):
             made.append(Output(self._signals(signal.strategy), signal_fields(signal), signal.entry_id))
         if desk.bar is not bar and desk.bar is not None:
-            self._packed = None
+            # Here and not when it is saved: whoever cannot be is to blame for this entry, and the others go on.
+            self._packed = None if desk.wants_trades else _packed(desk, desk.bar)
             made.append(self._latest(desk, desk.bar))
         return made
 
@@ -126,9 +136,7 @@ class LiveDesk:
         if self._desk is None:
             return state
         if self._packed is None or self._desk.wants_trades:
-            known = self._desk.__getstate__()["strategies"]
-            check_plain(known, "strategies")
-            self._packed = packed(known)
+            self._packed = _packed(self._desk, self._desk.bar)
         return {**state, "bars": memory.remembered(self._desk.bars), "strategies": self._packed}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -141,7 +149,7 @@ class LiveDesk:
 
     def _opened(self, event: Event | Entry) -> Desk | None:
         """The desk, once an event says whose; a loss that nobody can place does not."""
-        if isinstance(event, Trade | Kline | Gap) and event.pair:
+        if _opens(event):
             self._exchange, self._pair = event.exchange, event.pair
             self._desk = self._room.desk(event.pair)
         return self._desk
@@ -176,7 +184,7 @@ class LiveDesk:
         return Latest(key, fields, self._room.ttl_s)
 
     def _signals(self, strategy: str) -> str:
-        return signals_key(strategy, self._exchange, self._pair, tagged=self._room.tagged)
+        return self._room.signals_key(strategy, self._exchange, self._pair)
 
     def _remember(self, event: Event) -> None:
         past = self._past or {"first": event.entry_id, "counts": {}}
@@ -184,6 +192,27 @@ class LiveDesk:
         past["counts"][kind] = past["counts"].get(kind, 0) + 1
         past["last"] = event.entry_id
         self._past = past
+
+
+def _packed(desk: Desk, bar: Bar | None) -> bytes:
+    """What the strategies of a desk remember. Raises StrategyFailed for one that remembers what cannot be saved."""
+    known = desk.__getstate__()["strategies"]
+    for name, remembered in known.items():
+        try:
+            check_plain(remembered, name)
+        except TypeError as error:
+            raise desk.failed(name, bar.entry_id if bar is not None else "", error) from error
+    return packed(known)
+
+
+def is_taken_in(event: Event | Entry) -> bool:
+    """Whether strategies begin with this: a trade, or a kline that has closed. What is still open says nothing yet."""
+    return isinstance(event, Trade) or (isinstance(event, Kline) and event.closed)
+
+
+def _opens(event: Event | Entry) -> TypeGuard[Trade | Kline | Gap]:
+    """Whether an event says whose stream this is."""
+    return isinstance(event, Trade | Kline | Gap) and bool(event.pair)
 
 
 def _past_in_words(past: dict[str, Any]) -> str:

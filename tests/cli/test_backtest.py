@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import sys
 from collections.abc import Callable, Iterator
 from math import sin
 from pathlib import Path
@@ -57,6 +59,25 @@ class Raises:
         self.bars += 1
         if self.bars == 10:
             raise KeyError("no such thing")
+        return ()
+'''
+
+
+PRINTS = '''
+print("loaded")
+
+
+class Prints:
+    """Says more than it should."""
+
+    warm_up = 0
+    values = {}
+
+    def __init__(self, period: int = 3):
+        print("made")
+
+    def on_bar(self, bar):
+        print("bar", bar.close)
         return ()
 '''
 
@@ -163,11 +184,17 @@ def test_a_report_and_the_round_trips_are_written(run: Run, daily: Path, tmp_pat
     assert f"{made} round trips" in found.stderr
 
 
-def test_processes_change_nothing(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = (str(folder), "--strategy", "macd_rsi", "--bars", "5s", "-p", "fast=8,12")
+def test_processes_change_nothing_and_what_they_print_is_none_of_the_data(
+    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "prints.py").write_text(PRINTS)
+    options = (str(folder), "--strategy", "macd_rsi", "--strategy", "prints.py", "--bars", "5s", "-p", "fast=8,12")
     alone = told(run(*options, "--jobs", "1"))
     monkeypatch.setattr("cryptostream.cli.backtesting._WORTH", 0)
     assert told(run(*options, "--jobs", "2")) == alone
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("bar ") > 300
 
 
 def test_a_sweep_ranks_every_combination_and_runs_the_best(run: Run, daily: Path) -> None:
@@ -189,6 +216,178 @@ def test_combinations_that_make_no_sense_are_told_and_the_others_run(run: Run, d
         (50, True),
     ]
     assert "fast" in found["sweep"]["cells"][1]["why"]
+
+
+def test_each_strategy_is_varied_over_its_own_parameters_and_shown_with_its_best(run: Run, daily: Path) -> None:
+    both = ("--strategy", "macd_rsi", "--strategy", "rsi_reversion", "--bars", "5s", "--by", "final")
+    options = (*both, "-p", "macd_rsi.fast=8,12", "-p", "rsi_period=7..21:7")
+    known = told(run(str(daily), *both, "-p", "rsi_reversion.period=5,9", "-p", "macd_rsi.fast=8,12"))
+    cells = known["sweep"]["cells"]
+    assert [(cell["strategy"], sorted(cell["params"])) for cell in cells] == [
+        *[("macd_rsi", ["macd_rsi.fast"])] * 2,
+        *[("rsi_reversion", ["rsi_reversion.period"])] * 2,
+    ]
+    for strategy, name in (("macd_rsi", "fast"), ("rsi_reversion", "period")):
+        own = [cell for cell in cells if cell["strategy"] == strategy]
+        finals = [cell["figures"]["final"] for cell in own]
+        assert finals == sorted(finals, reverse=True)
+        assert known["params"][strategy][name] == own[0]["params"][f"{strategy}.{name}"]
+        assert known["strategies"][strategy]["final"] == finals[0]
+    one = told(run(str(daily), *options))["sweep"]["cells"]
+    assert [cell["strategy"] for cell in one] == ["macd_rsi"] * 6
+
+
+def test_a_parameter_told_to_one_strategy_outdoes_the_bare_name(run: Run, daily: Path) -> None:
+    words = ("--strategy", "macd_rsi", "--bars", "5s", "-p", "macd_rsi.fast=8,9", "-p", "fast=10,11,12")
+    cells = told(run(str(daily), *words))["sweep"]["cells"]
+    assert sorted(cell["params"]["macd_rsi.fast"] for cell in cells) == [8, 9]
+    assert {len(cell["params"]) for cell in cells} == {1}
+
+
+def test_terminal_and_page_show_a_sweep_of_each_strategy(run: Run, daily: Path, tmp_path: Path) -> None:
+    words = ("--strategy", "macd_rsi", "--strategy", "rsi_reversion", "--bars", "5s", "-o", "table")
+    varied = ("-p", "macd_rsi.fast=8,12", "-p", "rsi_reversion.period=5,7,9")
+    found = run(str(daily), *words, *varied, "--report", str(tmp_path / "out.html"))
+    assert found.exit_code == 0, found.stderr
+    assert "2 runs, best first by Sharpe" in found.stdout
+    assert "3 runs, best first by Sharpe" in found.stdout
+    page = (tmp_path / "out.html").read_text()
+    assert page.count("Sharpe by macd_rsi.fast") == page.count("Sharpe by rsi_reversion.period") == 1
+
+
+def test_signals_may_be_called_otherwise(run: Run, daily: Path) -> None:
+    words = (str(daily), "--bars", "5s", "--strategy", "macd_rsi")
+    alone = told(run(*words, "-p", "fast=8"))["strategies"]["macd_rsi"]
+    for params in (("as=fast.v2", "fast=8"), ("macd_rsi.as=fast.v2", "macd_rsi.fast=8")):
+        [(name, figures)] = told(run(*words, "-p", params[0], "-p", params[1]))["strategies"].items()
+        assert (name, figures) == ("fast.v2", alone)
+    two = (*words, "--strategy", "ma_cross", "-p", "ma_cross.as=b", "-p", "macd_rsi.as=a", "-p", "a.fast=8")
+    assert set(told(run(*two))["strategies"]) == {"a", "b"}
+
+
+def test_what_live_wrote_under_another_name_is_proven_under_it(run: Run, server: redis.Redis, bus_url: str) -> None:
+    pipeline = server.pipeline(transaction=False)
+    for entry in entries("BTCUSDT"):
+        pipeline.xadd(entry.stream, dict(entry.fields), id=entry.entry_id)
+    pipeline.execute()
+    what = ("--strategy", "macd_rsi", "-p", "as=mine", "-p", "fast=8", "--bars", "5s", "--redis", bus_url)
+    live = CliRunner().invoke(main.app, ["consume", *what, "--once"])
+    assert (live.exit_code, "signals:mine:BTCUSDT" in live.stdout) == (0, True), live.stderr
+    proof = told(run("trades:BTCUSDT", *what, "--verify", "signals:mine:BTCUSDT"))
+    assert proof["equal"] is True
+    assert proof["compared"] == len(live.stdout.splitlines()) > 3
+
+
+def test_what_strategies_print_is_none_of_the_data(
+    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "prints.py").write_text(PRINTS)
+    words = (str(folder), "--strategy", "prints.py", "--bars", "5s")
+    found = run(*words)
+    assert {"loaded", "made", "bar 100.4"} <= {line[:9] for line in found.stderr.splitlines()}
+    assert told(found)["strategies"].keys() == {"prints"}
+    assert told(run(*words, "-p", "period=1,2"))["sweep"]["cells"]
+    assert told(run(str(folder), *words[1:], "-s", "BTCUSDT", "-p", "period=1,2", "--walk", "6m/3m", "--by", "final"))
+    assert sys.stdout is not sys.stderr
+
+
+def test_nothing_of_any_pair_is_not_found(run: Run, daily: Path, folder: Path, tmp_path: Path) -> None:
+    options = ("--strategy", "macd_rsi", "--bars", "5s")
+    empty = tmp_path / "ETHUSDT-trades-2024-11-14.csv"
+    late = run(str(folder), *options, "--since", "2030-01-01")
+    assert (late.exit_code, late.stdout) == (4, "")
+    assert "nothing of BTCUSDT, ETHUSDT from 2030-01-01 00:00:00 on" in late.stderr
+    both = run(str(daily), *options, "--since", "2030-01-01", "--until", "2030-01-02", "-p", "fast=8,9")
+    assert both.exit_code == 4
+    assert "nothing of BTCUSDT between 2030-01-01 00:00:00 and 2030-01-02 00:00:00" in both.stderr
+    for text in ("", "id,price,qty,quote_qty,time,is_buyer_maker,is_best_match\n"):
+        empty.write_text(text)
+        found = run(str(empty), *options)
+        assert (found.exit_code, found.stdout) == (4, "")
+        assert "nothing of ETHUSDT in" in found.stderr
+    some = told(run(str(daily), str(empty), *options))
+    assert "there is nothing of ETHUSDT: that share of the cash was not used" in some["notes"]
+    assert not any("there is nothing" in note for note in told(run(str(folder), *options))["notes"])
+
+
+def test_where_nothing_can_be_written_is_told_before_anything_is_read(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "link.html").symlink_to(tmp_path / "elsewhere.html")
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "folder").mkdir()
+    places = {"nowhere/x.html": 4, "link.html": 2, "fifo": 2, "folder": 2, "x" * 300: 2}
+    for option in ("--report", "--trades"):
+        for place, code in places.items():
+            found = run(str(tmp_path / "not-there.csv"), "--strategy", "macd_rsi", option, str(tmp_path / place))
+            assert found.exit_code == code, (option, place, found.stderr)
+            assert option in found.stderr
+    assert (tmp_path / "link.html").is_symlink()
+    assert (tmp_path / "fifo").is_fifo()
+
+
+def test_what_is_read_is_not_written_over(run: Run, daily: Path) -> None:
+    before = daily.read_bytes()
+    found = run(str(daily), "--strategy", "macd_rsi", "--trades", daily.name)
+    assert found.exit_code == 2
+    assert "what is read" in found.stderr.replace("\n", " ")
+    assert daily.read_bytes() == before
+
+
+RUNS = {
+    "--report": "x.html",
+    "--trades": "x.parquet",
+    "--fee-bps": "10",
+    "--slippage-bps": "3",
+    "--cash": "5",
+    "--latency": "1s",
+    "--size": "5",
+    "--fill": "bar-open",
+    "--mode": "bars",
+    "--by": "final",
+    "--walk": "6m/3m",
+    "--long-only": "",
+}
+
+
+@pytest.mark.parametrize("way", ["--check-lookahead", "--verify"])
+@pytest.mark.parametrize(("option", "value"), RUNS.items(), ids=RUNS)
+def test_an_option_that_would_say_nothing_is_refused(run: Run, daily: Path, way: str, option: str, value: str) -> None:
+    asked = (way, "signals:macd_rsi:BTCUSDT") if way == "--verify" else (way,)
+    found = run(str(daily), "--strategy", "macd_rsi", *asked, option, *filter(None, [value]))
+    assert found.exit_code == 2
+    assert f"{way} does nothing with {option}" in found.stderr
+
+
+def test_a_proof_and_a_look_at_the_future_are_two_runs(run: Run, daily: Path) -> None:
+    found = run(str(daily), "--strategy", "macd_rsi", "--verify", "signals:macd_rsi:BTCUSDT", "--check-lookahead")
+    assert found.exit_code == 2
+    assert "--verify does nothing with --check-lookahead" in found.stderr
+
+
+def test_a_price_beyond_all_measure_is_no_warning(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "BTCUSDT-trades-2024-11-14.csv"
+    path.write_text("".join(f"{n},1e300,1e300,1,{START_MS + n * 900},True,True\n" for n in range(1, 60)))
+    for bars in ("5s", "dollar:1e6", "volume:1e302"):
+        found = run(str(path), "--strategy", "macd_rsi", "--bars", bars)
+        assert "Warning" not in found.stderr
+
+
+def test_klines_are_bars_already(run: Run, tmp_path: Path) -> None:
+    told_of = {"exchange": "binance", "pair": "BTCUSDT", "interval": "1m", "volume": "1", "quote_volume": "100"}
+    more = {"taker_buy_volume": "1", "taker_buy_quote_volume": "50", "trades": "5", "closed": "true"}
+    with (tmp_path / "tape.jsonl").open("w") as tape:
+        for number in range(60):
+            opens, price = START_MS + number * 60_000, f"{100 + 5 * sin(number / 6):.4f}"
+            times = {"open_time": str(opens), "close_time": str(opens + 59_999), "ts": iso((opens + 60_000) * 1000)}
+            prices = dict.fromkeys(("open", "high", "low", "close"), price)
+            name = {"stream": "klines:BTCUSDT:1m", "id": f"{opens + 59_999}-1"}
+            print(json.dumps({**name, **told_of, **times, **prices, **more}), file=tape)
+    words = ("tape.jsonl", "--strategy", "ma_cross")
+    assert told(run(*words))["pairs"][0]["bars"] == 60
+    found = run(*words, "--bars", "5m")
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert "--bars 5m says nothing: klines are bars of 1m already" in found.stderr
+    late = run(*words, "--since", "2030-01-01")
+    assert (late.exit_code, late.stdout) == (4, "")
 
 
 def test_a_walk_trades_only_what_it_was_not_trained_on(run: Run, daily: Path) -> None:
@@ -229,7 +428,14 @@ def test_a_strategy_that_raises_stops_it_at_the_entry(run: Run, daily: Path, tmp
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (("--bars", "1s"), 2, "names no strategy"),
+        (("--bars", "1s"), 2, "backtest-stream names no strategy"),
+        (("--strategy", "macd_rsi", "--by", "foo"), 2, 'no figure "foo"'),
+        (("--strategy", "macd_rsi", "-p", "as=a:b"), 2, "cannot name the signals"),
+        (("--strategy", "macd_rsi", "-p", "as=a,b"), 2, "cannot name the signals"),
+        (("--strategy", "macd_rsi", "-p", "mcd.as=a"), 2, '"mcd" is none of the strategies'),
+        (("--strategy", "macd_rsi", "--strategy", "ma_cross", "-p", "as=a"), 2, "which strategy is as=a for?"),
+        (("--strategy", "macd_rsi", "--strategy", "ma_cross", "-p", "ma_cross.as=macd_rsi"), 2, "named twice"),
+        (("--strategy", "ma_cross", "-p", "fast=50,60", "-p", "slow=20"), 2, "none of 2 sets of parameters"),
         (("--strategy", "mcad_rsi"), 2, 'did you mean "macd_rsi"?'),
         (("--strategy", "macd_rsi", "-p", "rsi_perod=7"), 2, 'did you mean "rsi_period"?'),
         (("--strategy", "macd_rsi", "-p", "rsi_period=x"), 2, "should be a whole number"),
@@ -247,6 +453,10 @@ def test_a_mistake_is_told_in_one_line(run: Run, daily: Path, words: tuple[str, 
     found = run(str(daily), *words)
     assert found.exit_code == code, found.stderr
     assert message in found.stderr.replace("\n", " ")
+
+
+def test_a_figure_that_is_none_is_told_before_anything_is_read(run: Run) -> None:
+    assert run("not-there.csv", "--strategy", "macd_rsi", "--by", "foo").exit_code == 2
 
 
 def test_what_is_not_there_is_not_found(run: Run, tmp_path: Path) -> None:

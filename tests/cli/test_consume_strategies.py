@@ -154,35 +154,110 @@ def test_what_a_strategy_was_spared_live_it_is_spared_in_the_proof(
     }
 
 
+def put_kline(server: redis.Redis, number: int, *, into_ms: int | None = None) -> None:
+    """The candle of a minute as it closed, or as it stood so long into it: a wave of a few minutes."""
+    opens = START_MS + number * 60_000
+    is_closed = into_ms is None
+    close = 100 + 5 * sin(number / 6) + (0 if into_ms is None else 40)
+    kline = {
+        "exchange": "binance",
+        "pair": "BTCUSDT",
+        "interval": "1m",
+        "open_time": str(opens),
+        "close_time": str(opens + 59_999),
+        "open": "100",
+        "high": "146",
+        "low": "94",
+        "close": f"{close:.4f}",
+        "volume": "1",
+        "quote_volume": "100",
+        "trades": "5",
+        "taker_buy_volume": "1",
+        "taker_buy_quote_volume": "50",
+        "closed": str(is_closed).lower(),
+        "ts": iso((opens + (into_ms or 60_000)) * 1000),
+    }
+    entry_id = f"{opens + 59_999}-1" if is_closed else f"{opens + (into_ms or 0)}-0"
+    server.xadd("klines:BTCUSDT:1m", kline, id=entry_id)
+
+
+def test_a_strategy_that_cannot_be_saved_any_more_is_named_and_the_others_go_on(
+    run: Run, server: redis.Redis, tmp_path: Path
+) -> None:
+    put(server, 1, 600)
+    alone = lines(run("consume", *CROSS, "--once"))
+    server.flushall()
+    put(server, 1, 600)
+    late = RAISES.replace('raise KeyError("no such thing")', "self.seen = {bar.close}")
+    (tmp_path / "late.py").write_text(late)
+    params = [f"ma_cross.{word}" if "=" in word else word for word in CROSS[2:]]
+    both = run("consume", "--strategy", "late.py", *CROSS[:2], *params, "--group", "both", "--once")
+    assert [one["id"] for one in lines(both)] == [one["id"] for one in alone]
+    [(_, letter)] = server.xrange("dlq:both")
+    assert "strategy late of BTCUSDT failed" in letter["error"]
+    assert "seen is a set, which cannot be saved" in letter["error"]
+
+
 def test_klines_feed_the_same_strategies(run: Run, server: redis.Redis) -> None:
     for number in range(1, 200):
-        close = 100 + 5 * sin(number / 6)
-        opens = START_MS + number * 60_000
-        kline = {
-            "exchange": "binance",
-            "pair": "BTCUSDT",
-            "interval": "1m",
-            "open_time": str(opens),
-            "close_time": str(opens + 59_999),
-            "open": "100",
-            "high": "106",
-            "low": "94",
-            "close": f"{close:.4f}",
-            "volume": "1",
-            "quote_volume": "100",
-            "trades": "5",
-            "taker_buy_volume": "1",
-            "taker_buy_quote_volume": "50",
-            "closed": "true",
-            "ts": iso((opens + 60_000) * 1000),
-        }
-        server.xadd("klines:BTCUSDT:1m", kline, id=f"{opens + 59_999}-1")
+        put_kline(server, number)
     words = ("klines:1m", *(word for word in CROSS if word not in ("--bars", "1s")))
     said = lines(run("consume", *words, "--once"))
     assert len(said) > 3
     assert {one["id"].rpartition("-")[2] for one in said} == {"1"}
     proof = run("backtest-stream", "klines:BTCUSDT:1m", *words[1:], "--verify", SIGNALS)
     assert (proof.exit_code, json.loads(proof.stdout)["compared"]) == (0, len(said))
+
+
+def test_candles_that_are_still_open_are_no_part_of_the_proof(run: Run, server: redis.Redis) -> None:
+    words = ("klines:1m", *(word for word in CROSS if word not in ("--bars", "1s")))
+    said: list[dict[str, str]] = []
+    for first, last in ((1, 1), (2, 80), (81, 150)):
+        for number in range(first, last + 1):
+            put_kline(server, number, into_ms=2000)
+            if number > 1:  # it begins amid a candle, whose end it has not seen
+                put_kline(server, number, into_ms=59_999)
+                put_kline(server, number)
+        said += lines(run("consume", *words, "--once"))
+    assert len(said) > 3
+    assert server.hget(f"seed:{SIGNALS}", "upto") == f"{START_MS + 2 * 60_000 + 59_999}-0"
+    proof = run("backtest-stream", "klines:BTCUSDT:1m", *words[1:], "--verify", SIGNALS)
+    assert proof.exit_code == 0, proof.stderr
+    found = json.loads(proof.stdout)
+    assert (found["equal"], found["compared"], found["entries"]) == (True, len(said), 149)
+
+
+def test_what_one_group_writes_another_does_not(run: Run, server: redis.Redis) -> None:
+    put(server, 1, 600)
+    said = lines(run("consume", *CROSS, "--group", "a", "--once"))
+    other = ("--strategy", "ma_cross", "--bars", "2s", "-p", "fast=3", "-p", "slow=8", "--group", "b")
+    refused = run("consume", *other, "--once")
+    assert refused.exit_code == 78
+    told = " ".join(refused.stderr.split())
+    assert f'{SIGNALS} is written by group "a"; give this one another name: as: NAME' in told
+    assert "groups reset a --state" in told
+    assert [one for one, _ in server.xrange(SIGNALS)] == [one["id"] for one in said]
+    proof = run("backtest-stream", "trades:BTCUSDT", *CROSS, "--verify", SIGNALS)
+    assert (proof.exit_code, json.loads(proof.stdout)["compared"]) == (0, len(said))
+    slower = lines(run("consume", *other, "-p", "as=slower", "--once"))
+    assert {one["stream"] for one in slower} == {"signals:slower:BTCUSDT"}
+    put(server, 601, 900)
+    assert {one["stream"] for one in lines(run("consume", *CROSS, "--group", "a", "--once"))} == {SIGNALS}
+
+
+def test_signals_are_taken_over_as_the_refusal_says(run: Run, server: redis.Redis) -> None:
+    put(server, 1, 600)
+    lines(run("consume", *CROSS, "--group", "a", "--once"))
+    dropped = run("groups", "reset", "a", "--state", "--force", "--yes")
+    assert dropped.exit_code == 0, dropped.stderr
+    other = ("--strategy", "ma_cross", "--bars", "2s", "-p", "fast=3", "-p", "slow=8")
+    lines(run("consume", *other, "--group", "b", "--from", "new", "--once"))
+    put(server, 601, 900)
+    said = lines(run("consume", *other, "--group", "b", "--once"))
+    assert said
+    proof = run("backtest-stream", "trades:BTCUSDT", *other, "--verify", SIGNALS)
+    assert proof.exit_code == 0, proof.stderr
+    assert json.loads(proof.stdout)["compared"] == len(said)
 
 
 @pytest.mark.parametrize(

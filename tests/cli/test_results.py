@@ -17,6 +17,7 @@ from tests.backtest.results import START_MS, result
 
 ONE = result(bars=120)
 FIGURES = ONE.curves[0].figures
+OWN = (("rsi.n", 1), ("rsi.n", 2), ("ema.m", 3), ("ema.m", 4))
 HOUR = 3_600_000_000
 START = START_MS * 1_000
 
@@ -95,6 +96,20 @@ def test_terminal_ranks_a_sweep() -> None:
         ["rsi", "2", "4"],
     ]
     assert lines[title + 5].endswith("fast is not below slow")
+
+
+def test_each_strategy_has_ranks_and_parameters_of_its_own() -> None:
+    params = [parse_param("rsi.n=1,2"), parse_param("ema.m=3,4")]
+    cells = [Cell({f"{of}": value}, of[:3], with_figures(FIGURES, sharpe=float(value))) for of, value in OWN]
+    sweep = Sweep(params, cells)
+    lines = printed(ONE, sweep=sweep)
+    assert [line.split()[:2] for line in lines if line.startswith(("rsi", "ema"))] == [
+        *(["rsi", "2"], ["rsi", "1"], ["ema", "4"], ["ema", "3"]),
+    ]
+    assert lines.count("2 runs, best first by Sharpe") == 2
+    told = results.answer(ONE, sweep=sweep)["sweep"]["cells"]
+    assert [cell["params"] for cell in told] == [{"rsi.n": 2}, {"rsi.n": 1}, {"ema.m": 4}, {"ema.m": 3}]
+    assert [row["ema.m"] for row in results.sweep_rows(sweep)] == [None, None, 4, 3]
 
 
 def test_terminal_shows_the_best_of_a_large_sweep() -> None:

@@ -38,7 +38,7 @@ def test_strategies_and_alerts_need_no_more_than_a_consumer_may(
     (tmp_path / "c.yaml").write_text(json.dumps(CONFIG))
     monkeypatch.setenv("REDIS_URL", f"redis://consumer:CHANGE-ME-CONSUMER@127.0.0.1:{server.port}")
     words = ["consume", "-c", str(tmp_path / "c.yaml"), "--health-port", "0", "--data-dir", str(tmp_path / "data")]
-    found = CliRunner().invoke(main.app, [*words, "--until-idle", "2s"])
+    found = CliRunner().invoke(main.app, [*words, "--until-idle", "4s"])
     assert found.exit_code == 0, found.stderr
     assert bus.xlen("signals:ma_cross:BTCUSDT") > 0
     assert bus.hget("indicators:BTCUSDT", "interval") == "1s"

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -262,6 +263,98 @@ async def test_a_stop_is_heeded_between_two_pages_and_nothing_is_lost(market: Ma
     assert (closed, await sums(market), await market.pending()) == (["trades:BTCUSDT"], [], 1)
     await run(consumer(warm_up=Past([1, 2])), last=3)
     assert await sums(market) == ["6"]
+
+
+async def test_a_stop_ends_a_warm_up_that_waits_for_somebody_silent(market: Market, consumer: Make) -> None:
+    await market.trades("BTCUSDT", 3)
+    closed = list[str]()
+
+    async def silent(stream: str, before: str) -> AsyncIterator[Sequence[Event]]:
+        try:
+            yield [trade(1)]
+            asyncio.get_running_loop().call_later(0.05, reading.stop)
+            await asyncio.Event().wait()
+        finally:
+            closed.append(stream)
+
+    reading = consumer(warm_up=silent)
+    async with asyncio.timeout(5):
+        await run(reading)
+    assert (closed, await sums(market), await market.pending()) == (["trades:BTCUSDT"], [], 1)
+    await run(consumer(warm_up=Past([1, 2])), last=3)
+    assert await sums(market) == ["6"]
+
+
+class Remembers:
+    """A memory that wants the past, or does not."""
+
+    def __init__(self, wants_past: bool) -> None:
+        self.wants_past = wants_past
+        self.count = 0
+
+    def warm(self, event: Event) -> None:
+        self.count += 1
+
+    def state(self) -> int:
+        return self.count
+
+
+async def test_of_many_streams_none_is_begun_after_a_stop_and_those_that_want_no_past_are_there() -> None:
+    asked, stopped = list[str](), asyncio.Event()
+
+    async def heeds_no_end(stream: str, before: str) -> AsyncIterator[Sequence[Event]]:
+        asked.append(stream)
+        yield [trade(1)]
+        if stream == "s0":
+            return
+        asyncio.get_running_loop().call_later(0.05, stopped.set)
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    def make(stream: str, state: Any) -> Any:
+        return Remembers(wants_past=stream != "plain")
+
+    warming = Warming(heeds_no_end, make, stopped.is_set)
+    async with asyncio.timeout(5):
+        found = await warming.memories({f"s{number}": f"{T0_MS + 3000}-3" for number in range(20)} | {"plain": "9-9"})
+    assert {stream: memory.count for stream, memory in found.items()} == {"s0": 1, "plain": 0}  # type: ignore[attr-defined]
+    assert len(asked) == 9  # eight at once, and one after the first of them
+    assert await warming.memories({"s1": f"{T0_MS + 3000}-3"}) == {}
+    assert len(asked) == 9
+
+
+async def test_streams_that_were_warm_when_a_stop_came_are_begun(market: Market, consumer: Make) -> None:
+    await market.trades("P1", 3)
+    await market.trades("P2", 3)
+
+    async def one_silent(stream: str, before: str) -> AsyncIterator[Sequence[Event]]:
+        yield [trade(1)]
+        if stream == "trades:P2":
+            await SystemClock().sleep(0.05)
+            reading.stop()
+            await asyncio.Event().wait()
+
+    reading = consumer(warm_up=one_silent)
+    await run(reading)
+    assert (await sums(market, "P1"), await sums(market, "P2")) == (["4"], [])
+    assert (await market.pending(pair="P1"), await market.pending(pair="P2")) == (0, 1)
+
+
+async def test_a_past_that_has_all_pages_at_hand_lets_others_stop_it(market: Market, consumer: Make) -> None:
+    await market.trades("BTCUSDT", 3)
+    given = 0
+
+    async def at_hand(stream: str, before: str) -> AsyncIterator[Sequence[Event]]:
+        nonlocal given
+        asyncio.get_running_loop().call_soon(reading.stop)
+        while given < 10_000:
+            given += 1
+            yield [trade(1)]
+
+    reading = consumer(warm_up=at_hand)
+    await run(reading)
+    assert given < 10
+    assert (await sums(market), await market.pending()) == ([], 1)
 
 
 async def test_a_gap_that_comes_first_is_no_past(market: Market, consumer: Make) -> None:

@@ -337,7 +337,7 @@ def test_the_memory_of_other_bars_or_another_strategy_is_refused() -> None:
 def test_what_cannot_be_saved_names_the_strategy_and_what_it_is() -> None:
     strategy = OnBars()
     strategy.bars = {"1-0"}  # type: ignore[assignment]
-    with pytest.raises(TypeError, match="bars is a set"):
+    with pytest.raises(StrategyFailed, match="bars is a set"):
         memory.remembered(desk(mine=strategy))
 
 

@@ -105,6 +105,30 @@ def test_with_names_and_without(tmp_path: Path, names: str, row: str) -> None:
     assert events([file(tmp_path, text)]) == [trade(1, price=2.5, qty=3.5), trade(2, price=2.5, qty=3.5)]
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".zip"])
+@pytest.mark.parametrize("names", ["", NAMES], ids=["no names", "names"])
+def test_a_mark_of_its_encoding_is_no_part_of_the_text(tmp_path: Path, names: str, suffix: str) -> None:
+    path = file(tmp_path, "\ufeff" + names + lines(1, 3), DAY.replace(".csv", suffix))
+
+    assert events([path]) == [trade(1), trade(2), trade(3)]
+
+
+def test_a_mark_of_its_encoding_is_no_line(tmp_path: Path) -> None:
+    with pytest.raises(DataQuality, match="line 2 cannot be read"):
+        events([file(tmp_path, "\ufeff" + lines(1, 1) + "nonsense\n")])
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".csv.gz"])
+def test_what_is_not_packed_as_its_name_says_is_told(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / DAY.replace(".csv", suffix)
+    path.write_text("<html>not found</html>\n")
+
+    with pytest.raises(DataQuality, match=f"is no {path.suffix} file"):
+        events([path])
+    path.write_text(lines(1, 3))
+    assert numbers(events([path])) == [1, 2, 3]
+
+
 @pytest.mark.parametrize(("unit", "micros"), [(1, 5_000), (1000, 5_321), (10**6, 5_321)], ids=["ms", "us", "ns"])
 def test_the_length_of_a_time_tells_its_unit(tmp_path: Path, unit: int, micros: int) -> None:
     time = (DAY_MS * 1000 + 5_321) * unit // 1000

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cryptostream.errors import UsageError
 from cryptostream.model.codec import iso
 from cryptostream.model.events import Entry
-from cryptostream.transforms import where
+from cryptostream.transforms import alerts, where
 from cryptostream.transforms.alerts import Alert, Limit, Rate, Rule, line, one_line, parse_rate
 
 T0_MS = 1_731_605_400_000
@@ -82,12 +82,41 @@ def test_no_window_ever_holds_more_than_the_limit(seconds: list[int], most: int,
             assert sum(second - window_s < one <= second for one in passed) >= most, place
 
 
-@given(st.lists(st.integers(0, 100), max_size=12), st.integers(1, 4), st.integers(1, 60))
+@given(st.lists(st.integers(0, 100), max_size=40), st.integers(1, 4), st.integers(1, 60), st.integers(1, 3))
 @settings(max_examples=100)
-def test_nor_where_streams_interleave(seconds: list[int], most: int, window_s: int) -> None:
-    limit = Limit(Rate(most, window_s))
-    passed = [second for second in seconds[: 8 * most] if limit.allows(second * 1_000_000)]
+def test_nor_where_streams_interleave(seconds: list[int], most: int, window_s: int, kept: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alerts, "_KEPT_WINDOWS", kept)
+        limit = Limit(Rate(most, window_s))
+        passed = [second for second in seconds if limit.allows(second * 1_000_000)]
     assert all(sum(start <= one < start + window_s for one in passed) <= most for start in range(101))
+
+
+@pytest.mark.parametrize("page", [100, 2_000])
+def test_streams_that_are_caught_up_with_page_by_page_keep_to_the_limit_together(page: int) -> None:
+    made, names = rule(most=5), [f"signals:macd_rsi:PAIR{number}" for number in range(4)]
+    behind = {name: [signal(second, name) for second in range(0, 10_000, 5)] for name in names}
+    seconds: list[int] = []
+    for first in range(0, 2_000, page):
+        for name in names:
+            seconds += [alert.ts // 1_000_000 for alert in told(made, *behind[name][first : first + page])]
+    for start in seconds:
+        assert sum(start <= one < start + 60 for one in seconds) <= 5
+    assert len(seconds) > 10_000 // 60 * 5 * 0.9
+
+
+def test_what_lags_behind_all_that_is_remembered_is_counted_and_not_told() -> None:
+    made = rule(most=1)
+    assert len(told(made, *(signal(60 * minute) for minute in range(1, 202)))) == 201
+    assert told(made, signal(0, "signals:macd_rsi:ETHUSDT"), signal(60 * 101 + 59, "signals:macd_rsi:ETHUSDT")) == []
+    (alert,) = told(made, signal(60 * 202))
+    assert alert.held_back == 2
+
+
+def test_times_of_the_future_do_not_silence_a_rule_as_long_as_they_are_remembered() -> None:
+    made = rule(most=1)
+    told(made, *(signal(10**6 + 60 * number) for number in range(99)))
+    assert len(told(made, *(signal(second) for second in range(0, 6_000, 60)))) == 100
 
 
 def test_what_is_remembered_is_bounded() -> None:
@@ -95,7 +124,7 @@ def test_what_is_remembered_is_bounded() -> None:
     for second in range(11_000):
         told(made, signal(second))
     assert len(made._seen) == 10_000
-    assert len(made._limit._times) == 40
+    assert len(made._limit._times) == 500
 
 
 LINES: dict[str, tuple[Entry, str]] = {

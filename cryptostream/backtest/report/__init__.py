@@ -1,5 +1,5 @@
 """A backtest to look at: one HTML page that needs nothing else."""
 
-from cryptostream.backtest.report.page import page
+from cryptostream.backtest.report.page import check, page
 
-__all__ = ["page"]
+__all__ = ["check", "page"]

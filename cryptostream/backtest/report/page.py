@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from importlib import import_module
 from importlib.resources import files
+from importlib.util import find_spec
 
 import msgspec
 
@@ -52,11 +53,21 @@ def page(result: Result, *, sweep: Sweep | None = None, walk: Sequence[Walk] = (
 """
 
 
+def check() -> None:
+    """Whether a page can be made. Raises ConfigError where plotly is not installed."""
+    if find_spec("plotly") is None:
+        raise _missing()
+
+
+def _missing() -> ConfigError:
+    return ConfigError("a report needs a package", hint="pip install 'cryptostream[report]'")
+
+
 def _plotly() -> str:
     try:
         code: str = import_module("plotly.offline").get_plotlyjs()
     except ImportError as error:
-        raise ConfigError("a report needs a package", hint="pip install 'cryptostream[report]'") from error
+        raise _missing() from error
     return code.replace("</script", r"<\/script").replace("<!--", r"<\!--")
 
 

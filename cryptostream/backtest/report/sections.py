@@ -142,7 +142,7 @@ def _sweep(sweep: Sweep, charts: list[Chart]) -> str:
         parts.append(f"<h3>{escaped(strategy)}</h3>{_placed(made) if made is not None else ''}")
         parts.append(f'<p class="said">{escaped(varied.said(sweep, strategy))}</p>')
         rows = varied.rows(sweep, strategy)
-        parts.append(table(varied.columns(sweep), rows, name=f"Sweep of {strategy}", sortable=True))
+        parts.append(table(varied.columns(sweep, strategy), rows, name=f"Sweep of {strategy}", sortable=True))
     return f'<section id="sweep"><h2>Sweep</h2>{"".join(parts)}</section>'
 
 

@@ -21,9 +21,15 @@ def strategies(sweep: Sweep) -> list[str]:
     return list(dict.fromkeys(cell.strategy for cell in sweep.cells))
 
 
+def params(sweep: Sweep, strategy: str) -> list[Param]:
+    """Those of a strategy."""
+    told = {name for cell in sweep.cells if cell.strategy == strategy for name in cell.params}
+    return [param for param in sweep.params if param.name in told]
+
+
 def chart(sweep: Sweep, strategy: str, name: str) -> Chart | None:
     """How a figure changed with one or two parameters; None for none or more of them."""
-    varied = [param for param in sweep.params if len(param.values) > 1]
+    varied = [param for param in params(sweep, strategy) if len(param.values) > 1]
     cells = [cell for cell in sweep.cells if cell.strategy == strategy]
     row = BY_FIELD[sweep.figure]
     if len(varied) == 1:
@@ -74,19 +80,25 @@ def _heat(across: Param, down: Param, cells: Sequence[Cell], row: Row, name: str
     return Chart(name, title, height, [trace], layout, keys=False)
 
 
-def columns(sweep: Sweep) -> list[str]:
+def columns(sweep: Sweep, strategy: str) -> list[str]:
     """The heads of the table."""
-    return ["", *(param.name for param in sweep.params), *(BY_FIELD[name].label for name in _fields(sweep)), "note"]
+    return [
+        "",
+        *(param.name for param in params(sweep, strategy)),
+        *(BY_FIELD[name].label for name in _fields(sweep)),
+        "note",
+    ]
 
 
 def rows(sweep: Sweep, strategy: str) -> list[list[Shown | str]]:
     """The best cells, best first."""
     cells = ranked([cell for cell in sweep.cells if cell.strategy == strategy], sweep.figure)
-    return [_row(sweep, cell, place) for place, cell in enumerate(cells[:MOST], 1)]
+    names = [param.name for param in params(sweep, strategy)]
+    return [_row(sweep, names, cell, place) for place, cell in enumerate(cells[:MOST], 1)]
 
 
-def _row(sweep: Sweep, cell: Cell, place: int) -> list[Shown | str]:
-    values = [cell.params.get(param.name) for param in sweep.params]
+def _row(sweep: Sweep, names: Sequence[str], cell: Cell, place: int) -> list[Shown | str]:
+    values = [cell.params.get(name) for name in names]
     numbers = [float(value) if isinstance(value, int | float) else None for value in values]
     told = [Shown(plain(value), number) for value, number in zip(values, numbers, strict=True)]
     shown = [Shown(BY_FIELD[name].of(cell.figures), BY_FIELD[name].value(cell.figures)) for name in _fields(sweep)]
