@@ -90,10 +90,10 @@ async def _certify(config: "Config") -> None:
             stream = signals_key(what.labels[0], DEFAULT_VENUE, series.pair)
             try:
                 certificate = await certify.certify(config, found, what, stream)
+                certificate.check()
             except (NotFound, CheckFailed) as error:  # over before it began, or so long that streams were trimmed
                 render.note(f"parity: not shown for {series.pair}, {error}")
                 return
-            certificate.check()
             compared += certificate.facts["compared"]
     told = f"{compared} signals of {what.labels[0]} on {len(found)} pairs"
     render.note(f"parity: {told}, live and in a backtest of the same entries, are equal to the byte")

@@ -25,8 +25,6 @@ PAIRS = ("BTCUSDT", "ETHUSDT")
 PARAMS = {"fast": 3, "slow": 6, "signal": 3, "rsi_period": 3, "overbought": 99.0, "oversold": 1.0}
 BARS = "tick:4"
 GROUP = "momentum"
-REPLAYED = 700
-"""Entries of each pair that are read again, one at a time too."""
 Signals = dict[str, list[tuple[str, dict[str, str]]]]
 
 
@@ -62,9 +60,11 @@ def test_live_with_a_kill_replay_and_backtest_give_the_same_bytes(
         told = json.loads(proof.stdout)
         assert (proof.returncode, told["equal"], told["compared"]) == (0, True, len(said.get(told["signals"], ())))
         assert told["entries"] == bus.xlen(f"trades:{pair}")
-    entries = {f"trades:{pair}": bus.xrange(f"trades:{pair}", count=REPLAYED) for pair in PAIRS}
+    sixth = said["signals:macd_rsi:ETHUSDT"][5][0]
+    count = 1 + next(n for n, (entry_id, _) in enumerate(bus.xrange("trades:ETHUSDT")) if entry_id == sixth)
+    entries = {f"trades:{pair}": bus.xrange(f"trades:{pair}", count=count) for pair in PAIRS}
     wanted = {name: _upto(rows, entries[f"trades:{name.rpartition(':')[2]}"][-1][0]) for name, rows in said.items()}
-    assert len(wanted["signals:macd_rsi:ETHUSDT"]) > 3
+    assert len(wanted["signals:macd_rsi:ETHUSDT"]) == 6
     for batch in (1, 7, 500):
         bus.flushall()
         _write(bus, entries)
