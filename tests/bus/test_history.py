@@ -163,7 +163,7 @@ async def test_new_stream_of_a_glob_is_read_from_its_beginning(
 
 async def test_stream_that_does_not_exist_yet_is_waited_for(bus: Bus, clock: ManualClock) -> None:
     async with aclosing(history.follow(bus, ["trades:A"], {}, clock)) as following:
-        first = asyncio.ensure_future(anext(following))
+        first = asyncio.ensure_future(take(following, 2))
         while clock.monotonic() < 60:
             await SystemClock().sleep(0)  # the follower sleeps on the manual clock, which moves it on
         await put(bus, "trades:A", 1, 2)

@@ -152,7 +152,7 @@ async def test_retried_entry_is_handled_by_its_group_and_set_aside_again_if_it_m
 async def test_group_that_keeps_all_the_letters_it_may_says_so_once(
     bus: Bus, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(poison, "_KEPT", 3)
+    monkeypatch.setattr(poison, "LETTERS_KEPT", 3)
     poison._tell_full.cache_clear()
     await read_all(bus)
     told: list[int] = []
