@@ -1,6 +1,8 @@
 """`backtest-stream --check-lookahead`: that no signal knows the future, and what warm-up the indicators need."""
 
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from functools import partial
 from typing import Any
 
@@ -20,16 +22,17 @@ def run(series: Sequence[Series], roster: Roster, wanted: Wanted, output: Output
     """Look at every pair; 0 where nothing changed, 6 where something did. Raises UsageError for too many trades."""
     found: list[dict[str, Any]] = []
     foresight = []
-    for one in series:
-        feed = Feed(cut(one, wanted.start, wanted.end), roster.bars, wants_trades=roster.wants_trades)
-        _check(feed, one)
-        make = partial(roster.desk, one.pair)
-        shown = lookahead.prefixes(make, feed)
-        if not shown.items:
-            raise DataQuality(f"{one.stream} has nothing to look at", hint="a longer stretch, or shorter --bars")
-        foresight += [(one.pair, shown.foresight)] if shown.foresight else []
-        needs = lookahead.warm_ups(make, feed, shown.items, roster.warm_ups)
-        found += _rows(one.pair, shown, roster, needs)
+    with redirect_stdout(sys.stderr):  # what strategies print is no data
+        for one in series:
+            feed = Feed(cut(one, wanted.start, wanted.end), roster.bars, wants_trades=roster.wants_trades)
+            _check(feed, one)
+            make = partial(roster.desk, one.pair)
+            shown = lookahead.prefixes(make, feed)
+            if not shown.items:
+                raise DataQuality(f"{one.stream} has nothing to look at", hint="a longer stretch, or shorter --bars")
+            foresight += [(one.pair, shown.foresight)] if shown.foresight else []
+            needs = lookahead.warm_ups(make, feed, shown.items, roster.warm_ups)
+            found += _rows(one.pair, shown, roster, needs)
     render.rows(found, output)
     for pair, what in foresight:
         render.error(f"{pair}: {what}", "the strategy, or what it reads, knows what was not there yet")

@@ -1,8 +1,8 @@
 """Streams set down by columns: read again, in other processes, they are the events that came."""
 
+import os
 import pickle
 import random
-import os
 import resource
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
