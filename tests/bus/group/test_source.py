@@ -197,12 +197,13 @@ async def test_once_reads_what_was_rejected_before_it_ends(bus: Bus, clock: Manu
     assert seen == 2
 
 
-async def test_many_streams_are_read_by_one_process(bus: Bus, clock: ManualClock) -> None:
+async def test_many_streams_are_read_by_one_process(bus: Bus, bus_url: str, clock: ManualClock) -> None:
+    many = 1000 if bus_url.startswith("unix:") else 200  # fakeredis takes its time
     pipeline = bus.command.pipeline(transaction=False)
-    for number in range(1000):
+    for number in range(many):
         pipeline.xadd(f"trades:P{number}", {"trade_id": "1"}, id="1-1")
     await pipeline.execute()
-    assert len({entry.stream for entry in await read(group(bus, clock), 1000)}) == 1000
+    assert len({entry.stream for entry in await read(group(bus, clock), many)}) == many
 
 
 async def test_a_cancelled_read_loses_nothing(bus: Bus, clock: ManualClock) -> None:
