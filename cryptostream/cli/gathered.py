@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cryptostream.cli.origins import OnBus, Span, is_path
 from cryptostream.errors import DataQuality, NotFound, UsageError
-from cryptostream.model.entryid import parse_id
+from cryptostream.model.entryid import Rising
 from cryptostream.model.events import Entry
 from cryptostream.model.instrument import Channel
 from cryptostream.registry import did_you_mean
@@ -101,21 +101,12 @@ async def _staged(pages: AsyncGenerator[list[Entry], None], folder: Path) -> "li
     """Entries set down by columns, so that they can be read again and from other processes."""
     from cryptostream.tape.staged import Stage
 
-    newest: dict[str, tuple[int, int]] = {}
+    rising = Rising()  # two sockets of a tape may have brought an entry twice
     with Stage(folder) as stage:
         async with aclosing(pages):
             async for page in pages:
-                stage.add([entry for entry in page if _rises(newest, entry)])
+                stage.add([entry for entry in page if rising.takes(entry)])
     return [one for one in stage.series() if one.size]
-
-
-def _rises(newest: dict[str, tuple[int, int]], entry: Entry) -> bool:
-    """Whether an entry is the next of its stream: two sockets of a tape may have brought it twice."""
-    this = parse_id(entry.entry_id)
-    if this <= newest.get(entry.stream, (-1, -1)):
-        return False
-    newest[entry.stream] = this
-    return True
 
 
 def _wanted(found: "Sequence[Series]", symbols: Sequence[str]) -> "list[Series]":

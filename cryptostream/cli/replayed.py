@@ -11,7 +11,7 @@ from cryptostream.engine.stats import PublisherStats
 from cryptostream.errors import UsageError
 from cryptostream.model.codec import iso
 from cryptostream.model.digest import Digest
-from cryptostream.model.entryid import parse_id
+from cryptostream.model.entryid import Rising
 from cryptostream.model.events import Entry
 from cryptostream.model.ports import Sink
 from cryptostream.tape.play import EntryPlayer, FramePlayer
@@ -28,11 +28,11 @@ class Fingerprint(Sink):
         self._entry_of = entry_of
         self._stats = stats
         self._shown = shown
-        self._newest: dict[str, tuple[int, int]] = {}
+        self._rising = Rising()
 
     async def write(self, events: Sequence[Any]) -> None:
         """Take in a batch, and print what is new of it. Raises BrokenPipeError once nobody reads."""
-        entries = [entry for event in events if self._rises(entry := self._entry_of(event))]
+        entries = [entry for event in events if self._rising.takes(entry := self._entry_of(event))]
         for entry in entries:
             self.digest.add(entry.stream, entry.entry_id, entry.fields)
         if self._shown is not None:
@@ -40,14 +40,6 @@ class Fingerprint(Sink):
             sys.stdout.flush()
             self._stats.published += len(entries)
             self._stats.duplicates += len(events) - len(entries)
-
-    def _rises(self, entry: Entry) -> bool:
-        """Whether an id is above its stream's newest: any other would be refused."""
-        this = parse_id(entry.entry_id)
-        if this <= self._newest.get(entry.stream, (-1, -1)):
-            return False
-        self._newest[entry.stream] = this
-        return True
 
 
 def shown(output: Output, prefix: str = "") -> Shown:

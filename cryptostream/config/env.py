@@ -12,6 +12,7 @@ from typing import NamedTuple
 from cryptostream.config import files, tree
 from cryptostream.config.settings import env_name, is_secret, leaves
 from cryptostream.config.tree import Node, Origin, Problem
+from cryptostream.engine import secretfile
 from cryptostream.registry import names
 
 PREFIX = "CRYPTOSTREAM_"
@@ -116,21 +117,10 @@ def _value(env: Mapping[str, str], name: str, path: str, problems: list[Problem]
 
 def _secret(file: Path, origin: Origin, path: str, problems: list[Problem]) -> str:
     try:
-        with file.open("rb") as opened:
-            content = opened.read(MAX_SECRET_BYTES + 1)
-        text = content.decode("utf-8-sig").strip()
-    except OSError as error:
-        problems.append(Problem(origin, path, f"the file cannot be read: {error.strerror}"))
+        return secretfile.content(file, most=MAX_SECRET_BYTES, what="a secret")
+    except ValueError as error:
+        problems.append(Problem(origin, path, f"the file {error}"))
         return ""
-    except UnicodeDecodeError:
-        problems.append(Problem(origin, path, "the file is not UTF-8"))
-        return ""
-    if not text or len(content) > MAX_SECRET_BYTES:
-        problems.append(
-            Problem(origin, path, "the file is empty" if not text else "the file is too large for a secret")
-        )
-        return ""
-    return text
 
 
 def leaf(text: str, origin: Origin, path: str, problems: list[Problem]) -> Node:

@@ -14,6 +14,7 @@ from cryptostream.config.quantities import Flag, Whole
 from cryptostream.config.reading import KINDS
 from cryptostream.config.section import Section
 from cryptostream.config.words import got, unknown, wrong
+from cryptostream.engine import secretfile
 from cryptostream.errors import ConfigError
 from cryptostream.web.egress import is_loopback, refusal
 
@@ -237,16 +238,9 @@ def secret(section: WebhookTarget | MailTarget, env: Mapping[str, str]) -> str:
 
 def _content(file: Path, name: str) -> str:
     try:
-        with file.open("rb") as opened:
-            content = opened.read(_MAX_SECRET_BYTES + 1)
-        text = content.decode("utf-8-sig").strip()
-    except OSError as error:
-        raise ConfigError(f"{name}: {file} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError:
-        raise ConfigError(f"{name}: {file} is not UTF-8") from None
-    if not text or len(content) > _MAX_SECRET_BYTES:
-        raise ConfigError(f"{name}: {file} is {'too large for a secret' if text else 'empty'}")
-    return text
+        return secretfile.content(file, most=_MAX_SECRET_BYTES, what="a secret")
+    except ValueError as error:
+        raise ConfigError(f"{name}: {file} {error}") from error
 
 
 def _refusal(host: str) -> str:

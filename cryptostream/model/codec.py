@@ -103,8 +103,16 @@ def signal_fields(signal: Signal) -> dict[str, str]:
 
 
 def _text(value: object) -> str:
-    """A number in its fewest digits, never as 1e-07."""
-    return f"{Decimal(repr(value)):f}" if isinstance(value, float) else str(value)
+    return decimal(value) if isinstance(value, float) else str(value)
+
+
+def decimal(value: float) -> str:
+    """A number in its fewest digits, never as 1e-07.
+
+    >>> decimal(0.0000001), decimal(45123.5)
+    ('0.0000001', '45123.5')
+    """
+    return f"{Decimal(repr(value)):f}"
 
 
 def event(stream: str, entry_id: str, entry: Mapping[str, str]) -> Event | None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from cryptostream.engine import secretfile
 from cryptostream.errors import ConfigError
 
 _SECRETS = ("password", "sslpassword")
@@ -72,16 +73,9 @@ def _from_env(name: object, env: Mapping[str, str]) -> tuple[str, str]:
 
 def _content(file: Path, origin: str) -> str:
     try:
-        with file.open("rb") as opened:
-            content = opened.read(_MAX_BYTES + 1)
-        text = content.decode("utf-8-sig").strip()
-    except OSError as error:
-        raise ConfigError(f"{origin}: the file cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError:
-        raise ConfigError(f"{origin}: the file is not UTF-8") from None
-    if not text or len(content) > _MAX_BYTES:
-        raise ConfigError(f"{origin}: the file is {'too large for an address' if text else 'empty'}")
-    return text
+        return secretfile.content(file, most=_MAX_BYTES, what="an address")
+    except ValueError as error:
+        raise ConfigError(f"{origin}: the file {error}") from error
 
 
 def _options(text: object, origin: str) -> dict[str, str]:

@@ -14,7 +14,6 @@ So a backtest that begins there on the same entries gives the same signals.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from decimal import Decimal
 from typing import Any, TypeGuard
 
 import msgspec
@@ -27,7 +26,7 @@ from cryptostream.bus.keys import indicators_key, seed_key, signals_key
 from cryptostream.client.handlers import Made
 from cryptostream.errors import StrategyFailed
 from cryptostream.model import memory
-from cryptostream.model.codec import iso, signal_fields
+from cryptostream.model.codec import decimal, iso, signal_fields
 from cryptostream.model.events import Bar, Entry, Event, Gap, Kline, Latest, Output, Trade
 from cryptostream.model.ports import Clock
 from cryptostream.strategies.desk import Desk
@@ -175,7 +174,7 @@ class LiveDesk:
         return Kept(seed_key(self._signals(strategy)), fields)
 
     def _latest(self, desk: Desk, bar: Bar) -> Latest:
-        fields = {"ts": iso(bar.ts), "price": _decimal(bar.close), "interval": bar.interval}
+        fields = {"ts": iso(bar.ts), "price": decimal(bar.close), "interval": bar.interval}
         for strategy, values in desk.values.items():
             for name, value in values.items():
                 if value is not None:
@@ -227,8 +226,3 @@ def _past_in_words(past: dict[str, Any]) -> str:
         return "nothing"
     counted = [f"{count} {kind}{'s' * (count != 1)}" for kind, count in past["counts"].items()]
     return f"{', '.join(counted)}, from {past['first']} to {past['last']}"
-
-
-def _decimal(value: float) -> str:
-    """A number in its fewest digits, never as 1e-07."""
-    return f"{Decimal(repr(value)):f}"

@@ -13,6 +13,7 @@ from redis.exceptions import ResponseError
 from cryptostream.bus import history
 from cryptostream.bus.ask import asking, heed_cancellation
 from cryptostream.bus.connect import Bus
+from cryptostream.bus.effects.letter import letters_key
 from cryptostream.bus.effects.state import state_key
 from cryptostream.bus.keys import DEAD_LETTERS
 from cryptostream.model.entryid import parse_id
@@ -32,7 +33,7 @@ def key_of(name: str) -> str:
     >>> key_of("signals"), key_of("dlq:signals")
     ('dlq:signals', 'dlq:signals')
     """
-    return name if name.startswith(PREFIX) else PREFIX + name
+    return name if name.startswith(PREFIX) else letters_key(name)
 
 
 def are_frames(key: str) -> bool:
