@@ -1,6 +1,5 @@
 """Backtests at work: which strategies with which parameters, one run or a sweep or a walk, over processes."""
 
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
@@ -22,7 +21,7 @@ from cryptostream.config.strategies import AS, Wish, wish
 from cryptostream.errors import NotFound, UsageError
 from cryptostream.registry import did_you_mean
 from cryptostream.strategies import loading
-from cryptostream.strategies.names import label
+from cryptostream.strategies.names import is_label, label
 from cryptostream.wiring import roster as rosters
 from cryptostream.wiring.backtests import Task, work
 from cryptostream.wiring.roster import Roster
@@ -32,7 +31,6 @@ _WORTH = 2_000_000
 """Trades that one process has done by the time that another one has begun."""
 _TOLD = 10
 _ELSEWHEN = "leave out --since and --until to see what there is"
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +153,7 @@ def _renamed(wishes: Sequence[Wish], params: Sequence[str]) -> tuple[list[Wish],
             others.append(sweeping.parse_param(text))
             continue
         names[_meant(owner, wishes, value)] = value
-        if not _LABEL.fullmatch(value):
+        if not is_label(value):
             raise UsageError(f"{value[:80]!a} cannot name the signals of a strategy", hint="letters, digits and ._-")
     renamed = [each._replace(label=names.get(each.label, each.label)) for each in wishes]
     return renamed, [_readdressed(param, names) for param in others]

@@ -12,13 +12,12 @@ from cryptostream.config.words import got, wrong
 from cryptostream.errors import CryptostreamError
 from cryptostream.model.instrument import Channel
 from cryptostream.strategies import loading
-from cryptostream.strategies.names import label
+from cryptostream.strategies.names import is_label, label
 
 if TYPE_CHECKING:
     from cryptostream.config.schema import ConsumerConfig
 
 AS = "as"
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 class Wish(NamedTuple):
@@ -83,7 +82,7 @@ def mixed(read: Sequence[str]) -> str:
 
 def _why_not(wanted: Wish, paths: Sequence[Path]) -> str:
     """Why a strategy cannot be made; empty if it can."""
-    if not _LABEL.fullmatch(wanted.label):
+    if not is_label(wanted.label):
         return f"{got(wanted.label)} cannot name a stream of signals; use {AS}: NAME, of letters, digits and ._-"
     try:
         loading.make(wanted.name, wanted.params, paths=paths)
