@@ -263,6 +263,18 @@ class ConsumeConfig(Served):
         return self
 
 
+class ServeConfig(Section):
+    """The commands `serve` and `run`: the HTTP API and the dashboard."""
+
+    host: str = Field("127.0.0.1", description="Address to serve at; any but this machine's own needs `token`.")
+    port: Whole = Field(8000, ge=0, le=65_535, description="Port of the API and the dashboard; 0 takes a free one.")
+    token: SecretStr | None = Field(
+        None, min_length=16, description="Who shows it (as `Authorization: Bearer`) may read and write. Secret."
+    )
+    read_token: SecretStr | None = Field(None, min_length=16, description="Who shows it may read. Secret.")
+    dashboard: Flag = Field(True, description="Whether there is a dashboard, where the extra `dashboard` is installed.")
+
+
 class ConsumerConfig(Section):
     """What to read, what to keep of it, where to write it; its name is its consumer group."""
 
@@ -344,6 +356,7 @@ class Config(Section):
     discovery: DiscoveryConfig = DiscoveryConfig()
     ingest: IngestConfig = IngestConfig()
     consume: ConsumeConfig = ConsumeConfig()
+    serve: ServeConfig = ServeConfig()
     consumers: dict[Name, ConsumerConfig] = Field({})
     alerts: dict[Name, AlertConfig] = Field({})
     plugins: PluginsConfig = PluginsConfig()

@@ -1,0 +1,182 @@
+"""Wishes of operators as entries of a stream: whoever runs obeys and answers, on whatever machine.
+
+    control:requests    verb, args (JSON), by, within_ms; the id is the request's name
+    control:answers     request, by, role, verdicts (JSON)
+    control:here:<role> a sorted set: `host:pid` of who obeys, scored with the server's time until which that holds
+    control:watchlist   a hash: `<exchange>:<pair>` to `+` or `-`, what was wished beside the configuration
+    control:consumers   a hash: the consumer's name to what was wished of it (JSON)
+
+Requests are for those who run when they are made: who comes later finds what was accepted in the two hashes, and what
+has waited for longer than `within_ms`, by the server's clock, is not obeyed any more.
+"""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from cryptostream import logs
+from cryptostream.bus import history
+from cryptostream.bus.ask import asking, heed_cancellation
+from cryptostream.bus.connect import Bus
+from cryptostream.bus.outage import Outage
+from cryptostream.errors import BusUnavailable
+from cryptostream.model.entryid import parse_id
+from cryptostream.model.ports import Clock
+
+Role = Literal["ingest", "consume"]
+
+REQUESTS = "control:requests"
+ANSWERS = "control:answers"
+HERE = "control:here:"
+WATCHLIST = "control:watchlist"
+CONSUMERS = "control:consumers"
+HERE_S = 10.0
+"""How long who obeys counts as being here after `be_here`."""
+WITHIN_S = 5.0
+"""How long an answer is waited for."""
+_KEPT = 1000
+_BLOCK_MS = 1000
+_SHORTEST_BLOCK_MS = 10
+_log = logs.get("control")
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One wish; `entry_id` names it."""
+
+    entry_id: str
+    verb: str
+    args: dict[str, Any]
+    by: str
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What became of one part of a request: of a symbol, a strategy, a consumer."""
+
+    what: str
+    accepted: bool
+    why: str = ""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What one process says to a request."""
+
+    by: str
+    verdicts: list[Verdict]
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """All answers to a request, and who was here and did not answer in time."""
+
+    request: str
+    answers: list[Answer]
+    unanswered: list[str]
+
+
+async def ask(
+    bus: Bus, verb: str, args: Mapping[str, Any], *, role: Role, by: str, clock: Clock, within_s: float = WITHIN_S
+) -> Outcome:
+    """Make a request, and wait until all who are here have answered it. Raises BusUnavailable, BusRefused."""
+    waiting = await here(bus, role)
+    if not waiting:
+        return Outcome("", [], [])
+    place = (await history.tops(bus, [ANSWERS]))[ANSWERS]
+    fields = {"verb": verb, "args": msgspec.json.encode(args), "by": by, "within_ms": round(within_s * 1000)}
+    with asking(bus, REQUESTS):
+        request = str(await bus.command.xadd(REQUESTS, fields, maxlen=_KEPT, approximate=True))  # type: ignore[arg-type]
+    answers: dict[str, Answer] = {}
+    deadline_s = clock.monotonic() + within_s
+    while not answers.keys() >= set(waiting) and (left_s := deadline_s - clock.monotonic()) > 0:
+        heed_cancellation()
+        for entry_id, told in await _read(bus, ANSWERS, place, max(_SHORTEST_BLOCK_MS, round(left_s * 1000))):
+            place = entry_id
+            if told["request"] == request and told["role"] == role:
+                answers[told["by"]] = Answer(told["by"], msgspec.json.decode(told["verdicts"], type=list[Verdict]))
+    return Outcome(request, list(answers.values()), sorted(set(waiting) - answers.keys()))
+
+
+async def requests(bus: Bus, clock: Clock) -> AsyncGenerator[Request, None]:
+    """What is wished from now on, for ever; while the bus is away this waits. Raises BusRefused."""
+    outage, place = Outage(clock), ""
+    while True:
+        heed_cancellation()
+        try:
+            place = place or (await history.tops(bus, [REQUESTS]))[REQUESTS]
+            found = await _read(bus, REQUESTS, place, _BLOCK_MS)
+            now_ms = await _now_ms(bus) if found else 0
+        except BusUnavailable as trouble:
+            await outage.wait(trouble)
+            continue
+        outage.over()
+        for entry_id, told in found:
+            place = entry_id
+            if (request := _request(entry_id, told, now_ms)) is not None:
+                yield request
+
+
+async def answer(bus: Bus, request: Request, verdicts: Sequence[Verdict], *, role: Role, by: str) -> None:
+    """Say what became of a request. Raises BusUnavailable, BusRefused."""
+    fields = {"request": request.entry_id, "by": by, "role": role, "verdicts": msgspec.json.encode(verdicts)}
+    with asking(bus, ANSWERS):
+        await bus.command.xadd(ANSWERS, fields, maxlen=_KEPT, approximate=True)  # type: ignore[arg-type]
+
+
+async def be_here(bus: Bus, role: Role, by: str) -> None:
+    """Count as one who obeys, for HERE_S from now. Raises BusUnavailable, BusRefused."""
+    until_ms = await _now_ms(bus) + round(HERE_S * 1000)
+    with asking(bus, HERE + role):
+        await bus.command.zadd(HERE + role, {by: until_ms})
+
+
+async def leave(bus: Bus, role: Role, by: str) -> None:
+    """Be asked nothing more. Raises BusUnavailable, BusRefused."""
+    with asking(bus, HERE + role):
+        await bus.command.zrem(HERE + role, by)
+
+
+async def here(bus: Bus, role: Role) -> list[str]:
+    """Who obeys now, sorted; who is gone for long is forgotten. Raises BusUnavailable, BusRefused."""
+    now_ms = await _now_ms(bus)
+    with asking(bus, HERE + role):
+        await bus.command.zremrangebyscore(HERE + role, "-inf", now_ms - 60_000)
+        return sorted(await bus.command.zrangebyscore(HERE + role, now_ms, "+inf"))
+
+
+async def wishes(bus: Bus, key: str) -> dict[str, str]:
+    """What one of the two hashes holds. Raises BusUnavailable, BusRefused."""
+    with asking(bus, key):
+        return dict(await bus.command.hgetall(key))
+
+
+async def wish(bus: Bus, key: str, wanted: Mapping[str, str | None]) -> None:
+    """Write into one of the two hashes; None takes a wish back. Raises BusUnavailable, BusRefused."""
+    gone = [name for name, value in wanted.items() if value is None]
+    kept = {name: value for name, value in wanted.items() if value is not None}
+    with asking(bus, key):
+        if kept:
+            await bus.command.hset(key, mapping=kept)  # type: ignore[arg-type]
+        if gone:
+            await bus.command.hdel(key, *gone)
+
+
+def _request(entry_id: str, told: Mapping[str, str], now_ms: int) -> Request | None:
+    try:
+        if now_ms - parse_id(entry_id)[0] > int(told["within_ms"]):
+            _log.warning("control.stale", request=entry_id, verb=told["verb"])
+            return None
+        return Request(entry_id, told["verb"], msgspec.json.decode(told["args"], type=dict[str, Any]), told["by"])
+    except (KeyError, ValueError, msgspec.MsgspecError) as error:
+        _log.warning("control.unreadable", request=entry_id, why=f"{type(error).__name__}: {error}"[:200])
+        return None
+
+
+async def _read(bus: Bus, stream: str, place: str, block_ms: int) -> list[tuple[str, dict[str, str]]]:
+    with asking(bus, stream):
+        found: Any = await bus.blocking.xread({stream: place}, count=100, block=min(block_ms, _BLOCK_MS))
+    return list(found[0][1]) if found else []
+
+
+async def _now_ms(bus: Bus) -> int:
+    with asking(bus):
+        seconds, micros = await bus.command.time()
+    return int(seconds) * 1000 + int(micros) // 1000

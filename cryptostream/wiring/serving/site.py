@@ -1,0 +1,30 @@
+"""All that is served, made of a configuration: a bus of its own, what looks at it, and the application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from cryptostream.config import Config
+from cryptostream.engine.clock import SystemClock
+from cryptostream.engine.runtime import Companion
+from cryptostream.wiring.basics import bus
+from cryptostream.wiring.serving.board import Board
+from cryptostream.wiring.serving.commands import BusCommands
+from cryptostream.wiring.serving.probes import BusProbes
+
+
+@dataclass(frozen=True)
+class Site:
+    """Probes and commands, and the companions that keep them up to date."""
+
+    probes: BusProbes
+    commands: BusCommands
+    companions: list[Companion]
+
+
+@asynccontextmanager
+async def site(config: Config) -> AsyncIterator[Site]:
+    """Raises BusUnavailable, BusRefused."""
+    async with bus(config) as on:
+        board = Board(on, SystemClock())
+        yield Site(BusProbes(config, on, board), BusCommands(on), [board])
