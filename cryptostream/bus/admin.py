@@ -1,7 +1,7 @@
 """Facts about the bus for people: what each stream holds, how far its groups are, and what the ingesters counted."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
@@ -14,13 +14,15 @@ from cryptostream.bus.translate import translate
 from cryptostream.model.entryid import parse_id
 
 COUNTERS_KEY = "stats:ingest:"
+CONSUMERS_KEY = "stats:consume:"
 COUNTERS_TTL_S = 30
-"""An ingester that has not written its counters for this long is gone."""
+"""A process that has not written its counters for this long is gone."""
 SAMPLE = 100
 """How many of a stream's newest entries `rates` looks at."""
 _AT_ONCE = 100
 _PAIRS_SHOWN = 10
 _log = logs.get("bus")
+T = TypeVar("T")
 
 
 class GroupFacts(msgspec.Struct, frozen=True):
@@ -59,6 +61,37 @@ class Counters(msgspec.Struct, frozen=True):
     pid: int = 0
 
 
+class ConsumerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One consumer where it runs, or would: what it reads and writes, and what its member of the group has counted.
+
+    `strategies` are their kinds by the names of their signals, `parameters` what each is set to, defaults too; `why`
+    says what keeps it from its work. One that is `waiting` has not begun to read.
+    """
+
+    name: str
+    state: Literal["running", "paused", "failed", "waiting"]
+    why: str = ""
+    reads: list[str] = []
+    writes: list[str] = []
+    bars: str | None = None
+    strategies: dict[str, str] = {}
+    parameters: dict[str, dict[str, Any]] = {}
+    started_by: Literal["configuration", "request"] = "configuration"
+    read: int = 0
+    acked: int = 0
+    dead_letters: int = 0
+    lost: int = 0
+
+
+class Consumers(msgspec.Struct, frozen=True, kw_only=True):
+    """The consumers of one process, as it wrote them at `at`, nanoseconds since the epoch."""
+
+    at: int = 0
+    host: str = ""
+    pid: int = 0
+    consumers: list[ConsumerRow] = []
+
+
 async def describe(bus: Bus, names: Sequence[str]) -> list[StreamFacts]:
     """The facts of these streams, in the same order; one that has gone meanwhile is left out."""
     found: list[StreamFacts] = []
@@ -87,23 +120,41 @@ def rate_between(before: StreamFacts, after: StreamFacts, elapsed_s: float) -> f
 
 async def write_counters(bus: Bus, name: str, counters: Mapping[str, Any]) -> None:
     """Show an ingester's counters to other processes for COUNTERS_TTL_S; `name` is `<host>:<pid>`."""
-    pipeline = bus.command.pipeline(transaction=True)
-    pipeline.hset(COUNTERS_KEY + name, "json", msgspec.json.encode(counters).decode())
-    pipeline.expire(COUNTERS_KEY + name, COUNTERS_TTL_S)
-    with asking(bus, COUNTERS_KEY + name):
-        await pipeline.execute()
+    await _write(bus, COUNTERS_KEY + name, counters)
 
 
 async def read_counters(bus: Bus) -> list[Counters]:
     """The counters of all ingesters that are alive."""
-    names = sorted(await keys(bus, COUNTERS_KEY + "*", "hash"))
+    return await _read(bus, COUNTERS_KEY, Counters)
+
+
+async def write_consumers(bus: Bus, name: str, told: Consumers) -> None:
+    """Show the consumers of a process to other processes for COUNTERS_TTL_S; `name` is `<host>:<pid>`."""
+    await _write(bus, CONSUMERS_KEY + name, told)
+
+
+async def read_consumers(bus: Bus) -> list[Consumers]:
+    """The consumers of all processes that are alive."""
+    return await _read(bus, CONSUMERS_KEY, Consumers)
+
+
+async def _write(bus: Bus, key: str, told: Any) -> None:
+    pipeline = bus.command.pipeline(transaction=True)
+    pipeline.hset(key, "json", msgspec.json.encode(told).decode())
+    pipeline.expire(key, COUNTERS_TTL_S)
+    with asking(bus, key):
+        await pipeline.execute()
+
+
+async def _read(bus: Bus, prefix: str, kind: type[T]) -> list[T]:
+    names = sorted(await keys(bus, prefix + "*", "hash"))
     pipeline = bus.command.pipeline(transaction=False)
     for name in names:
         pipeline.hget(name, "json")
     with asking(bus):
         texts = await pipeline.execute()
-    read = [_counters(name, text) for name, text in zip(names, texts, strict=True) if text is not None]
-    return [counters for counters in read if counters is not None]
+    read = [_told(name, text, kind) for name, text in zip(names, texts, strict=True) if text is not None]
+    return [told for told in read if told is not None]
 
 
 def total(found: Sequence[Counters]) -> dict[str, Any]:
@@ -126,9 +177,9 @@ def _sum(names: Sequence[str], parts: Sequence[Mapping[str, float]]) -> dict[str
     return {name: sum(part.get(name, 0) for part in parts) for name in every}
 
 
-def _counters(name: str, text: str) -> Counters | None:
+def _told(name: str, text: str, kind: type[T]) -> T | None:
     try:
-        return msgspec.json.decode(text, type=Counters)
+        return msgspec.json.decode(text, type=kind)
     except msgspec.DecodeError as error:
         _log.warning("bus.counters_unreadable", key=name, error=str(error))
         return None

@@ -173,6 +173,16 @@ async def test_counters_that_cannot_be_read_are_passed_over(bus: Bus, text: str)
     assert [one.host for one in await admin.read_counters(bus)] == ["here"]
 
 
+async def test_consumers_are_shown_by_process_and_not_taken_for_ingesters(bus: Bus) -> None:
+    row = admin.ConsumerRow(name="momentum", state="paused", parameters={"ma_cross": {"fast": 5, "average": "sma"}})
+    here = admin.Consumers(at=5, host="here", pid=7, consumers=[row])
+    await admin.write_consumers(bus, "here:7", here)
+    await bus.command.hset("stats:consume:odd:1", "json", '{"consumers": [{"state": "asleep"}]}')
+    assert await admin.read_consumers(bus) == [here]
+    assert await admin.read_counters(bus) == []
+    assert 0 < await bus.command.ttl("stats:consume:here:7") <= admin.COUNTERS_TTL_S
+
+
 def test_no_ingester_at_all_counts_nothing() -> None:
     assert admin.total([]) == {
         "publisher": {"publish_count": 0, "error_count": 0, "error_rate": 0.0},
