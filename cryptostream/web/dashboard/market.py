@@ -2,6 +2,8 @@
 
 from nicegui import ui
 
+from cryptostream.web.dashboard.frame import frame
+from cryptostream.web.dashboard.markup import tag
 from cryptostream.web.probes import Commands, Probes
 
 
@@ -10,5 +12,6 @@ def page(probes: Probes, commands: Commands) -> None:
 
     @ui.page("/")
     def shown() -> None:
-        told = ui.label("market")
-        ui.timer(0.5, lambda: told.set_text(f"market: {len(probes.quotes())} pairs"))
+        with frame(probes, "market"):
+            told = tag("p")
+            ui.timer(0.5, lambda: told.set_text(f"market: {len(probes.quotes())} pairs"))

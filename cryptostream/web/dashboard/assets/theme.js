@@ -1,0 +1,36 @@
+"use strict";
+/* The colours: as the system has them, light, or dark; remembered in this browser. Loaded first, so that nothing flashes. */
+(() => {
+  const choices = ["auto", "light", "dark"];
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const root = document.documentElement;
+
+  const chosen = () => {
+    try {
+      return localStorage.getItem("cryptostream.theme") ?? "auto";
+    } catch {
+      return root.dataset.choice ?? "auto";
+    }
+  };
+
+  function apply(choice) {
+    root.dataset.choice = choice;
+    root.dataset.theme = choice === "auto" ? (system.matches ? "dark" : "light") : choice;
+    window.Quasar?.Dark.set(root.dataset.theme === "dark");
+    dispatchEvent(new CustomEvent("colours"));
+  }
+
+  apply(chosen());
+  system.addEventListener("change", () => apply(chosen()));
+  addEventListener("DOMContentLoaded", () => apply(chosen()));
+  addEventListener("click", (event) => {
+    if (!event.target.closest(".theme")) return;
+    const next = choices[(choices.indexOf(root.dataset.choice) + 1) % choices.length];
+    try {
+      localStorage.setItem("cryptostream.theme", next);
+    } catch {
+      // A browser that keeps nothing: until the next page, then.
+    }
+    apply(next);
+  });
+})();
