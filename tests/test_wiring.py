@@ -5,8 +5,12 @@ from pathlib import Path
 import pytest
 
 from cryptostream import config, wiring
+from cryptostream.bus import admin
+from cryptostream.bus.connect import connect
+from cryptostream.engine.stats import FeedStats, Histogram, PairFacts, PublisherStats
 from cryptostream.errors import ConfigError
 from cryptostream.model.instrument import Channel, Interval, Subscription
+from cryptostream.testing import ManualClock
 
 
 def loaded(tmp_path: Path, text: str) -> config.Config:
@@ -49,3 +53,31 @@ def test_an_unknown_venue_is_told_with_the_closest_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="binanse") as caught:
         wiring.venue(loaded(tmp_path, "{}"), "binanse")
     assert caught.value.hint == 'did you mean "binance"?'
+
+
+async def test_an_ingester_shows_on_the_bus_what_it_follows_and_how_that_is(
+    bus_url: str, data_dir: Path, clock: ManualClock
+) -> None:
+    class Stage:
+        """An ingest of two pairs, one of which waits for trades."""
+
+        pairs = ("BTCUSDT", "ETHUSDT")
+        unwell = PairFacts(exchange="binance", channel="trades", pair="ETHUSDT", state="filling", gap_from=5, gap_to=9)
+
+        def feed(self) -> FeedStats:
+            return FeedStats(lag_ms=12.5, reconnects=1, reconnects_by={"closed": 1})
+
+        def published(self) -> PublisherStats:
+            made = PublisherStats(published=7, trouble="no right to write", exchange_to_bus=Histogram())
+            made.exchange_to_bus.observe(0.02)
+            return made
+
+        def facts(self) -> list[PairFacts]:
+            return [PairFacts(exchange="binance", channel="trades", pair="BTCUSDT", last_id=1), self.unwell]
+
+    async with connect(bus_url, data_dir=data_dir, clock=clock) as bus:
+        await wiring.Counting(bus, Stage()).write()  # type: ignore[arg-type]
+        (told,) = await admin.read_counters(bus)
+    assert (told.followed, told.unwell) == (["binance:BTCUSDT", "binance:ETHUSDT"], [Stage.unwell])
+    assert (told.latency[5], sum(told.latency), len(told.latency)) == (1, 1, 16)
+    assert (told.lag_ms, told.reconnects_by, told.trouble) == (12.5, {"closed": 1}, "no right to write")

@@ -11,6 +11,7 @@ from cryptostream.bus.ask import asking
 from cryptostream.bus.connect import Bus
 from cryptostream.bus.history import keys
 from cryptostream.bus.translate import translate
+from cryptostream.engine.stats import PairFacts
 from cryptostream.model.entryid import parse_id
 
 COUNTERS_KEY = "stats:ingest:"
@@ -50,12 +51,26 @@ class StreamFacts(msgspec.Struct, frozen=True):
 
 
 class Counters(msgspec.Struct, frozen=True):
-    """What one ingester has counted since it started, as it wrote it at `at`, nanoseconds since the epoch."""
+    """What one ingester has counted since it started, as it wrote it at `at`, nanoseconds since the epoch.
+
+    What an ingester of an older version does not tell is empty.
+    """
 
     publisher: dict[str, int | float] = {}
     ingest: dict[str, int | float] = {}
     pairs_count: int = 0
     pairs_sample: list[str] = []
+    followed: list[str] = []
+    """All pairs that it follows now, as `binance:BTCUSDT`."""
+    unwell: list[PairFacts] = []
+    """Where subscriptions stand that are not live, the first `engine.stats.UNWELL_SHOWN`."""
+    latency: list[int] = []
+    """Writes by the seconds from the exchange's time to Redis' answer, by the buckets of `engine.stats.LATENCY_S`: each
+    counts those above the bound before it, the last those above all. Two looks' difference goes to `stats.quantile`."""
+    lag_ms: float | None = None
+    reconnects_by: dict[str, int] = {}
+    trouble: str = ""
+    """Why the bus takes no entries from it now."""
     at: int = 0
     host: str = ""
     pid: int = 0

@@ -20,7 +20,7 @@ from cryptostream.bus.pack import Source, Stream, stream_of, window_id
 from cryptostream.bus.resp import ServerWire, Wire, command
 from cryptostream.bus.settle import Verdict, is_refusal, next_accepted, verdict
 from cryptostream.bus.top import EMPTY, Top, next_of, place_of, top_at, top_of
-from cryptostream.engine.stats import PublisherStats
+from cryptostream.engine.stats import PublisherStats, delay_s
 from cryptostream.errors import BusUnavailable
 from cryptostream.model.events import GapRecord, KlineRecord, Ledger, LedgerRecord, Micros, Record
 from cryptostream.model.instrument import Subscription
@@ -102,6 +102,8 @@ class Writer:
     async def write(self, records: Sequence[Record]) -> None:
         """Write records in order and return once Redis has answered for each of them."""
         await self._write(records)
+        if (delay := delay_s(records, self._clock.now_ns())) is not None:
+            self._stats.exchange_to_bus.observe(delay)
         while self._notes:
             told = dict(self._notes)
             await self._write(list(told.values()))

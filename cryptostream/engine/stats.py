@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from cryptostream.model.events import KlineRecord, Record, TradeRecord
+
 LATENCY_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -40,6 +42,42 @@ class Histogram:
         """Take in what another one of the same bounds has counted."""
         self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
         self.sum += other.sum
+
+
+def quantile(counts: Sequence[int], share: float, bounds: Sequence[float] = LATENCY_S) -> float | None:
+    """Where that share of what a Histogram's `counts` hold lies, evenly spread within each bucket; None of nothing.
+
+    What lies above all bounds is said to lie at the last of them.
+
+    >>> quantile([2, 0, 2, 0], 0.5, (1.0, 2.0, 4.0)), quantile([2, 0, 2, 0], 0.75, (1.0, 2.0, 4.0))
+    (1.0, 3.0)
+    >>> quantile([0, 0, 0, 7], 0.5, (1.0, 2.0, 4.0)), quantile([0, 0], 0.5, (1.0,))
+    (4.0, None)
+    """
+    wanted, below = share * sum(counts), 0
+    if not wanted:
+        return None
+    for count, under, bound in zip(counts, (0.0, *bounds), bounds, strict=False):
+        if count and below + count >= wanted:
+            return under + (bound - under) * (wanted - below) / count
+        below += count
+    return bounds[-1]
+
+
+def delay_s(records: Sequence[Record], now_ns: int) -> float | None:
+    """How long ago the exchange dated the first of these that a socket brought, never below zero; None of no such.
+
+    What was fetched over REST came late for its own reasons: a trade that was `filled`, and a closed kline without an
+    event's time, which is dated by its window's end.
+    """
+    oldest = next(filter(_heard, records), None)
+    return None if oldest is None else max(0.0, now_ns / 1e9 - oldest.ts / 1e6)
+
+
+def _heard(record: Record) -> bool:
+    if isinstance(record, TradeRecord):
+        return not record.filled
+    return isinstance(record, KlineRecord) and record.ts // 1000 > record.close_time * record.closed
 
 
 class PairFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,6 +153,11 @@ class PublisherStats(msgspec.Struct):
     """Records the spool had no room for; trades among them are fetched again."""
     trouble: str = ""
     """Why the bus takes nothing now; empty while it does."""
+    exchange_to_bus: Histogram = msgspec.field(default_factory=Histogram)
+    """Seconds from the exchange's time to Redis' answer, one a write: of its oldest record, if a socket brought it.
+
+    What waited in the spool is counted too, with all of its wait.
+    """
 
 
 class GroupStats(msgspec.Struct):
@@ -198,6 +241,15 @@ _FEED_SHOWN = (
 )
 _PUBLISHED_SHOWN = ("duplicates", "saved", "refused", "spooled", "spool_bytes", "overflowed")
 _PAIRS_SHOWN = 10
+UNWELL_SHOWN = 200
+
+
+def standing(pairs: Sequence[PairFacts]) -> dict[str, object]:
+    """Which pairs are followed, and where those subscriptions stand that are not live, for other processes."""
+    return {
+        "followed": list(dict.fromkeys(f"{one.exchange}:{one.pair}" for one in pairs if one.state != "left out")),
+        "unwell": [one for one in pairs if one.state != "live"][:UNWELL_SHOWN],
+    }
 
 
 def counters(feed: FeedStats, publisher: PublisherStats, pairs: list[str]) -> dict[str, object]:

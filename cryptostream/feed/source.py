@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from cryptostream import logs
-from cryptostream.engine.stats import FeedStats, PairFacts
+from cryptostream.engine.stats import FeedStats, PairFacts, delay_s
 from cryptostream.errors import VenueUnavailable
 from cryptostream.feed.backfill import Backfill
 from cryptostream.feed.candlefill import CandleFill
@@ -21,7 +21,7 @@ from cryptostream.feed.lines import Lines, left_out
 from cryptostream.feed.regroup import Group, halves, regroup
 from cryptostream.feed.silence import Silence
 from cryptostream.feed.transport import Connect
-from cryptostream.model.events import KlineRecord, Record, TradeRecord
+from cryptostream.model.events import Record
 from cryptostream.model.instrument import Channel, Subscription
 from cryptostream.model.ports import Batch, Clock, Position, Source
 from cryptostream.venues.base import Request, Rule, Venue
@@ -166,8 +166,8 @@ class Feed(Source):
 
     def _time(self, oldest: Record, arrived_ns: int) -> None:
         """Count how long the oldest record of a batch came from the exchange, if it came by a socket."""
-        if isinstance(oldest, KlineRecord) or (isinstance(oldest, TradeRecord) and not oldest.filled):
-            self._stats.exchange_to_socket.observe(max(0.0, arrived_ns / 1e9 - oldest.ts / 1e6))
+        if (delay := delay_s([oldest], arrived_ns)) is not None:
+            self._stats.exchange_to_socket.observe(delay)
 
     async def commit(self, batch: Batch[Record]) -> None:
         """A venue cannot be told; how long the oldest record was on its way is counted."""

@@ -125,6 +125,11 @@ def _of_feed(feed: FeedStats) -> Iterator[Metric]:
 
 def _of_publisher(published: PublisherStats) -> Iterator[Metric]:
     yield from (_counter(name, told, getattr(published, field)) for name, (field, told) in _PUBLISHED.items())
+    yield _histogram(
+        "exchange_to_bus_seconds",
+        "From the exchange's time of the oldest record of a write until the bus had answered, spooled or not.",
+        published.exchange_to_bus,
+    )
     yield _gauge("spool_bytes", "What the spool holds now.", published.spool_bytes)
     yield _gauge("bus_available", "1 while the bus takes what it is given.", not published.trouble)
 

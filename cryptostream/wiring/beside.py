@@ -16,7 +16,7 @@ from cryptostream.config import Config
 from cryptostream.engine.alert import Alert
 from cryptostream.engine.clock import SystemClock
 from cryptostream.engine.stall import Stall
-from cryptostream.engine.stats import ConsumerFacts, PublisherStats, counters
+from cryptostream.engine.stats import ConsumerFacts, PublisherStats, counters, standing
 from cryptostream.errors import BusRefused, BusUnavailable, ConfigError, VenueUnavailable
 from cryptostream.feed.discover import LIVE
 from cryptostream.feed.refresh import limited
@@ -59,8 +59,15 @@ class Counting:
     async def write(self) -> None:
         """Write once; a bus that does not take it is told by `trouble`, and once in the log."""
         host, _, pid = INGESTER.rpartition(":")
-        shape = counters(self._stage.feed(), self._stage.published(), self._stage.pairs)
-        facts = {**shape, "at": self._clock.now_ns(), "host": host, "pid": int(pid)}
+        published = self._stage.published()
+        facts = {
+            **counters(self._stage.feed(), published, self._stage.pairs),
+            **standing(self._stage.facts()),
+            "latency": published.exchange_to_bus.counts,
+            "at": self._clock.now_ns(),
+            "host": host,
+            "pid": int(pid),
+        }
         try:
             await admin.write_counters(self._bus, INGESTER, facts)
         except (BusUnavailable, BusRefused) as error:

@@ -97,6 +97,7 @@ async def test_while_the_server_is_away_writes_do_not_wait_and_all_arrives_in_or
     assert await ids(server) == numbers(1, 6)
     assert away == (4, True, f"no answer from {server.unix_url}: the connection was lost")
     assert not data_dir.exists() or not list(data_dir.iterdir())
+    assert sink.stats.exchange_to_bus.total >= 3, "what was spooled is timed too"
 
 
 async def test_a_lost_connection_that_uvloop_calls_a_runtime_error_is_an_outage(

@@ -224,3 +224,13 @@ class RestartingClock(ManualClock):
         if server is not None:
             server.start()
         await super().sleep(delay_s)
+
+
+async def test_the_way_from_the_exchange_to_the_bus_is_timed_once_a_write(bus: Bus, clock: ManualClock) -> None:
+    now_ms = clock.now_ns() // 1_000_000
+    fetched = TradeRecord(BTC, "45123.5", "0.1", Micros(now_ms * 1000), "buy", 9, filled=True)
+    async with publisher(bus, clock) as sink:
+        await sink.write([trade(7, now_ms - 400), trade(8, now_ms - 100)])
+        await sink.write([fetched])
+    timed = sink.stats.exchange_to_bus
+    assert (timed.total, round(timed.sum, 3)) == (1, 0.4)

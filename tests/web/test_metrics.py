@@ -107,7 +107,7 @@ def test_no_counter_is_forgotten(field: str) -> None:
     changed: dict[str, object] = {"reconnects_by": {"new": 1}, "trouble": "away", "lag_ms": 77.0}
     kind = FeedStats if field in FeedStats.__struct_fields__ else PublisherStats
     made = kind()
-    if field in ("exchange_to_socket", "socket_to_published"):
+    if field in ("exchange_to_socket", "socket_to_published", "exchange_to_bus"):
         getattr(made, field).observe(0.003)
     else:
         setattr(made, field, changed.get(field, 12_345))
