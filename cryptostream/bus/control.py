@@ -1,16 +1,19 @@
 """Wishes of operators as entries of a stream: whoever runs obeys and answers, on whatever machine.
 
-    control:requests    verb, args (JSON), by, within_ms; the id is the request's name
+    control:requests    role, verb, args (JSON), by, within_ms; the id is the request's name
     control:answers     request, by, role, verdicts (JSON)
     control:here:<role> a sorted set: `host:pid` of who obeys, scored with the server's time until which that holds
     control:watchlist   a hash: `<exchange>:<pair>` to `+` or `-`, what was wished beside the configuration
     control:consumers   a hash: the consumer's name to what was wished of it (JSON)
 
-Requests are for those who run when they are made: who comes later finds what was accepted in the two hashes, and what
-has waited for longer than `within_ms`, by the server's clock, is not obeyed any more.
+Requests are for those of a role who run when they are made: who comes later finds what was accepted in the two hashes,
+and what has waited for longer than `within_ms`, by the server's clock, is not obeyed any more. Who did not answer in
+time may have obeyed all the same.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from typing import Any, Literal
 
 import msgspec
@@ -20,7 +23,8 @@ from cryptostream.bus import history
 from cryptostream.bus.ask import asking, heed_cancellation
 from cryptostream.bus.connect import Bus
 from cryptostream.bus.outage import Outage
-from cryptostream.errors import BusUnavailable
+from cryptostream.engine.clock import within
+from cryptostream.errors import BusRefused, BusUnavailable, CryptostreamError
 from cryptostream.model.entryid import parse_id
 from cryptostream.model.ports import Clock
 
@@ -38,6 +42,8 @@ WITHIN_S = 5.0
 _KEPT = 1000
 _BLOCK_MS = 1000
 _SHORTEST_BLOCK_MS = 10
+_LAST_WORD_S = 0.5
+_AGAIN_S = 0.5
 _log = logs.get("control")
 
 
@@ -48,6 +54,7 @@ class Request(msgspec.Struct, frozen=True):
     verb: str
     args: dict[str, Any]
     by: str
+    role: str = ""
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -73,6 +80,9 @@ class Outcome(msgspec.Struct, frozen=True):
     unanswered: list[str]
 
 
+Obey = Callable[[Request], Awaitable[Sequence[Verdict]]]
+
+
 async def ask(
     bus: Bus, verb: str, args: Mapping[str, Any], *, role: Role, by: str, clock: Clock, within_s: float = WITHIN_S
 ) -> Outcome:
@@ -81,36 +91,62 @@ async def ask(
     if not waiting:
         return Outcome("", [], [])
     place = (await history.tops(bus, [ANSWERS]))[ANSWERS]
-    fields = {"verb": verb, "args": msgspec.json.encode(args), "by": by, "within_ms": round(within_s * 1000)}
+    told = {"role": role, "verb": verb, "args": msgspec.json.encode(args), "by": by}
+    fields = {**told, "within_ms": round(within_s * 1000)}
     with asking(bus, REQUESTS):
         request = str(await bus.command.xadd(REQUESTS, fields, maxlen=_KEPT, approximate=True))  # type: ignore[arg-type]
     answers: dict[str, Answer] = {}
     deadline_s = clock.monotonic() + within_s
     while not answers.keys() >= set(waiting) and (left_s := deadline_s - clock.monotonic()) > 0:
         heed_cancellation()
-        for entry_id, told in await _read(bus, ANSWERS, place, max(_SHORTEST_BLOCK_MS, round(left_s * 1000))):
+        for entry_id, found in await _read(bus, ANSWERS, place, max(_SHORTEST_BLOCK_MS, round(left_s * 1000))):
             place = entry_id
-            if told["request"] == request and told["role"] == role:
-                answers[told["by"]] = Answer(told["by"], msgspec.json.decode(told["verdicts"], type=list[Verdict]))
+            if found.get("request") == request and (one := _answer(entry_id, found)) is not None:
+                answers[one.by] = one
     return Outcome(request, list(answers.values()), sorted(set(waiting) - answers.keys()))
 
 
-async def requests(bus: Bus, clock: Clock) -> AsyncGenerator[Request, None]:
-    """What is wished from now on, for ever; while the bus is away this waits. Raises BusRefused."""
-    outage, place = Outage(clock), ""
+async def attend(bus: Bus, role: Role, by: str, clock: Clock, obey: Obey) -> None:
+    """Obey and answer the requests to a role one after the other until cancelled, and be one who is asked meanwhile.
+
+    What `obey` raises is answered as a refusal. A bus that does not allow this is told once in the log, and ends it.
+    """
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            after = await _end(bus, clock)  # who is here by now has missed nothing
+            tasks.create_task(_stay(bus, role, by, clock))
+            async with aclosing(requests(bus, clock, after=after)) as wished:
+                async for request in wished:
+                    if request.role == role:
+                        await _obeyed(bus, request, obey, role, by)
+    except* BusRefused as refused:
+        _log.warning("control.denied", role=role, why=str(refused.exceptions[0]))
+    finally:
+        with suppress(BusUnavailable, BusRefused, TimeoutError):
+            await within(clock, _LAST_WORD_S, leave(bus, role, by))
+
+
+async def requests(bus: Bus, clock: Clock, *, after: str = "") -> AsyncGenerator[Request, None]:
+    """What is wished from now on, or after an entry, for ever; while the bus is away this waits. Raises BusRefused."""
+    outage, place = Outage(clock), after or await _end(bus, clock)
+    doubtful = False
     while True:
         heed_cancellation()
         try:
-            place = place or (await history.tops(bus, [REQUESTS]))[REQUESTS]
+            if doubtful:  # a server that came back may hold less than it did, and count on from there
+                place = min(place, (await history.tops(bus, [REQUESTS]))[REQUESTS], key=parse_id)
             found = await _read(bus, REQUESTS, place, _BLOCK_MS)
-            now_ms = await _now_ms(bus) if found else 0
+            now_ms, at_s = await _now_ms(bus) if found else 0, clock.monotonic()
         except BusUnavailable as trouble:
             await outage.wait(trouble)
+            doubtful = True
             continue
         outage.over()
+        doubtful = False
         for entry_id, told in found:
             place = entry_id
-            if (request := _request(entry_id, told, now_ms)) is not None:
+            waited_ms = now_ms + round((clock.monotonic() - at_s) * 1000) - parse_id(entry_id)[0]
+            if (request := _request(entry_id, told, waited_ms)) is not None:
                 yield request
 
 
@@ -139,13 +175,15 @@ async def here(bus: Bus, role: Role) -> list[str]:
     now_ms = await _now_ms(bus)
     with asking(bus, HERE + role):
         await bus.command.zremrangebyscore(HERE + role, "-inf", now_ms - 60_000)
-        return sorted(await bus.command.zrangebyscore(HERE + role, now_ms, "+inf"))
+        found: list[Any] = list(await bus.command.zrangebyscore(HERE + role, now_ms, "+inf"))
+    return sorted(map(str, found))
 
 
 async def wishes(bus: Bus, key: str) -> dict[str, str]:
     """What one of the two hashes holds. Raises BusUnavailable, BusRefused."""
     with asking(bus, key):
-        return dict(await bus.command.hgetall(key))
+        found: dict[Any, Any] = await bus.command.hgetall(key)
+    return found
 
 
 async def wish(bus: Bus, key: str, wanted: Mapping[str, str | None]) -> None:
@@ -159,15 +197,70 @@ async def wish(bus: Bus, key: str, wanted: Mapping[str, str | None]) -> None:
             await bus.command.hdel(key, *gone)
 
 
-def _request(entry_id: str, told: Mapping[str, str], now_ms: int) -> Request | None:
+async def _obeyed(bus: Bus, request: Request, obey: Obey, role: Role, by: str) -> None:
+    """Obey and answer; while the bus is away nobody can be answered, and what was done stays done."""
     try:
-        if now_ms - parse_id(entry_id)[0] > int(told["within_ms"]):
+        try:
+            verdicts = await obey(request)
+        except BusUnavailable:
+            raise
+        except CryptostreamError as refused:
+            verdicts = [Verdict(request.verb, False, "; ".join(filter(None, (str(refused), refused.hint))))]
+        await answer(bus, request, verdicts, role=role, by=by)
+    except BusUnavailable as trouble:
+        _log.warning("control.unanswered", request=request.entry_id, verb=request.verb, why=str(trouble))
+        return
+    told = {"yes": sum(one.accepted for one in verdicts), "no": sum(not one.accepted for one in verdicts)}
+    _log.info("control.obeyed", request=request.entry_id, verb=request.verb, by=request.by, **told)
+
+
+async def _stay(bus: Bus, role: Role, by: str, clock: Clock) -> None:
+    while True:
+        heed_cancellation()
+        try:
+            await be_here(bus, role, by)
+        except BusUnavailable:
+            await clock.sleep(_AGAIN_S)
+        else:
+            await clock.sleep(HERE_S / 10)
+
+
+async def _end(bus: Bus, clock: Clock) -> str:
+    """Behind all that was wished so far; while the bus is away this waits."""
+    outage = Outage(clock)
+    while True:
+        heed_cancellation()
+        try:
+            found = (await history.tops(bus, [REQUESTS]))[REQUESTS]
+        except BusUnavailable as trouble:
+            await outage.wait(trouble)
+            continue
+        outage.over()
+        return found
+
+
+def _request(entry_id: str, told: Mapping[str, str], waited_ms: int) -> Request | None:
+    try:
+        if waited_ms > int(told["within_ms"]):
             _log.warning("control.stale", request=entry_id, verb=told["verb"])
             return None
-        return Request(entry_id, told["verb"], msgspec.json.decode(told["args"], type=dict[str, Any]), told["by"])
+        args = msgspec.json.decode(told["args"], type=dict[str, Any])
+        return Request(entry_id, told["verb"], args, told["by"], told["role"])
     except (KeyError, ValueError, msgspec.MsgspecError) as error:
-        _log.warning("control.unreadable", request=entry_id, why=f"{type(error).__name__}: {error}"[:200])
+        _unreadable(entry_id, error)
         return None
+
+
+def _answer(entry_id: str, told: Mapping[str, str]) -> Answer | None:
+    try:
+        return Answer(told["by"], msgspec.json.decode(told["verdicts"], type=list[Verdict]))
+    except (KeyError, ValueError, msgspec.MsgspecError) as error:
+        _unreadable(entry_id, error)
+        return None
+
+
+def _unreadable(entry_id: str, error: Exception) -> None:
+    _log.warning("control.unreadable", entry=entry_id, why=f"{type(error).__name__}: {error}"[:200])
 
 
 async def _read(bus: Bus, stream: str, place: str, block_ms: int) -> list[tuple[str, dict[str, str]]]:
