@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cryptostream.cli.origins import Span
 
 _OF_RUNS = (
-    *("check_lookahead", "walk", "by", "report", "trades", "mode"),
+    *("check_lookahead", "walk", "by", "report", "keep", "trades", "mode"),
     *("cash", "fee_bps", "slippage_bps", "latency", "size", "fill", "long_only"),
 )
 """Parameters that say how a run is done, chosen or shown."""
@@ -76,6 +76,9 @@ def backtest(
     ] = None,
     by: Annotated[str, typer.Option(help="The figure that parameters are ranked by.")] = "sharpe",
     report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write a page about it.")] = None,
+    keep: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Keep it in the data folder, where the dashboard shows it.")
+    ] = None,
     trades: Annotated[Path | None, typer.Option(metavar="FILE.parquet", help="Write every round trip.")] = None,
     verify: Annotated[
         str | None, typer.Option(metavar="SIGNALS", help="Compare with the signals that live wrote there; exit 6.")
@@ -85,14 +88,19 @@ def backtest(
         typer.Option("--check-lookahead", help="Show that no signal knows the future, and what warm-up is needed."),
     ] = False,
     output: Annotated[Output, typer.Option("-o", "--output", help="How to print the figures.")] = Output.AUTO,
+    watched: Annotated[
+        bool, typer.Option("--watched", hidden=True, help="Tell progress as JSON lines on stderr; end when stdin does.")
+    ] = False,
 ) -> int:
     """Run strategies over recorded trades: what they would have signalled, traded, earned.
 
     The strategies are the objects that run live, fed with the same entries; --verify proves it against what live wrote.
     """
     from cryptostream.backtest.terms import Size, Terms
-    from cryptostream.cli import advancing, backtesting, certify, foresee, gathered, targets, told, walking
+    from cryptostream.cli import advancing, backtesting, certify, foresee, gathered, keeping, targets, told, walking
 
+    if watched:
+        advancing.watched()
     if verify is not None or check_lookahead:
         _refuse_ignored(context, "--check-lookahead" if verify is None else "--verify")
     told.check(report, trades, sources)
@@ -115,6 +123,7 @@ def backtest(
         end=None if span.until is None else span.until * 1000 + 1000,
     )
     config = call.settings()
+    kept = keeping.Place.of(config.data_dir, keep) if keep is not None else None
     what = backtesting.combinations(config, strategy or (), consumer, param or (), bars)
     if verify is not None:
         if since is not None:
@@ -137,6 +146,8 @@ def backtest(
             return foresee.run(series, what.only(), wanted, output)
         with redirect_stdout(sys.stderr):  # stdout is for data: what strategies print is none
             made = walking.walk(what, series, walk, wanted) if walk else backtesting.run(what, series, wanted)
+    if kept is not None:
+        keeping.keep(made, kept)
     told.tell(made, output, report=report, trades=trades)
     return 0
 

@@ -68,7 +68,7 @@ def tell(made: Made, output: Output, *, report: Path | None, trades: Path | None
     """Write what is wanted, and print the figures, also where it could not be written. Raises CryptostreamError."""
     try:
         if report is not None:
-            _write_page(made, report)
+            write_page(made, report)
         if trades is not None:
             _write_trades(made, trades)
     finally:
@@ -94,7 +94,8 @@ def _rows(made: Made) -> list[dict[str, object]]:
     return [{"strategy": name, **figures} for name, figures in told.items()]
 
 
-def _write_page(made: Made, path: Path) -> None:
+def write_page(made: Made, path: Path) -> None:
+    """The page of a report. Raises what `drafted` raises, ConfigError where plotly is not installed."""
     from cryptostream.backtest.report import page
 
     text = page(made.result, sweep=made.sweep, walk=[made.walk] if made.walk is not None else ()).encode()

@@ -80,6 +80,9 @@ class Probes(Protocol):
     async def page(self, name: str) -> Path:
         """The file of a report's page."""
 
+    async def recordings(self) -> Sequence[str]:
+        """Files and folders that a backtest may read, as its `sources` take them."""
+
     def jobs(self) -> Sequence[shown.Job]:
         """Backtests that were asked for here, newest first."""
 

@@ -7,16 +7,18 @@ from cryptostream.bus import control
 from cryptostream.bus.connect import Bus
 from cryptostream.bus.control import Outcome, Role
 from cryptostream.engine.clock import SystemClock
-from cryptostream.errors import UsageError
 from cryptostream.web import shown
 from cryptostream.wiring.basics import INGESTER
+from cryptostream.wiring.serving import letters
+from cryptostream.wiring.serving.jobs import Jobs
 
 
 class BusCommands:
     """See `web.probes.Commands`."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, jobs: Jobs) -> None:
         self._bus = bus
+        self._jobs = jobs
         self._clock = SystemClock()
 
     async def watchlist(self, wanted: shown.Watchlist) -> shown.Answered:
@@ -38,10 +40,10 @@ class BusCommands:
         return await self._ask("resume", {"name": consumer}, "consume")
 
     async def retry(self, queue: str, ids: Sequence[str]) -> int:
-        return 0
+        return await letters.retry(self._bus, queue, ids)
 
     async def backtest(self, wanted: shown.Backtest) -> shown.Job:
-        raise UsageError("not yet")
+        return await self._jobs.ask(wanted)
 
     async def _ask(self, verb: str, args: Mapping[str, Any], role: Role) -> shown.Answered:
         outcome = await control.ask(self._bus, verb, args, role=role, by=INGESTER, clock=self._clock)

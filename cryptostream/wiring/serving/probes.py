@@ -1,5 +1,6 @@
 """Probes: what the web may ask, answered from the newest look at the bus, or by the bus itself."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,19 @@ from cryptostream.model.codec import iso
 from cryptostream.model.events import Entry, Gap, Trade
 from cryptostream.transforms.bars import Bars, parse_bars
 from cryptostream.web import shown
+from cryptostream.wiring.serving import letters
 from cryptostream.wiring.serving.board import Board
+from cryptostream.wiring.serving.jobs import Jobs
 
 
 class BusProbes:
     """See `web.probes.Probes`."""
 
-    def __init__(self, config: Config, bus: Bus, board: Board) -> None:
+    def __init__(self, config: Config, bus: Bus, board: Board, jobs: Jobs) -> None:
         self._config = config
         self._bus = bus
         self._board = board
+        self._jobs = jobs
         self._clock = SystemClock()
         self._started = _stamp(self._clock.now_ns() // 1_000_000) or ""
 
@@ -91,6 +95,7 @@ class BusProbes:
                 last=_stamp(facts.last_ms),
                 rate_per_s=look.rates.get(facts.name),
                 memory_bytes=facts.memory_bytes,
+                entries_added=facts.entries_added,
                 groups=[
                     shown.Group(group=g.name, stream=facts.name, consumers=g.consumers, pending=g.pending, lag=g.lag)
                     for g in facts.groups
@@ -204,19 +209,22 @@ class BusProbes:
             yield batch
 
     async def letters(self, limit: int = 100) -> Sequence[shown.Letter]:
-        return []
+        return await letters.newest(self._bus, limit)
 
     async def reports(self) -> Sequence[shown.Report]:
-        return []
+        return await asyncio.to_thread(self._jobs.reports.listed)
 
     async def curves(self, name: str) -> shown.Curves:
-        raise NotFound(f"no report {name}")
+        return await asyncio.to_thread(self._jobs.reports.curves, name)
 
     async def page(self, name: str) -> Path:
-        raise NotFound(f"no report {name}")
+        return await asyncio.to_thread(self._jobs.reports.page, name)
+
+    async def recordings(self) -> Sequence[str]:
+        return await asyncio.to_thread(self._jobs.recordings.listed)
 
     def jobs(self) -> Sequence[shown.Job]:
-        return []
+        return self._jobs.listed()
 
 
 def _stamp(ms: int | None) -> str | None:

@@ -10,7 +10,9 @@ from cryptostream.engine.runtime import Companion
 from cryptostream.wiring.basics import bus
 from cryptostream.wiring.serving.board import Board
 from cryptostream.wiring.serving.commands import BusCommands
+from cryptostream.wiring.serving.jobs import Jobs
 from cryptostream.wiring.serving.probes import BusProbes
+from cryptostream.wiring.serving.reports import Reports
 
 
 @dataclass(frozen=True)
@@ -26,5 +28,5 @@ class Site:
 async def site(config: Config) -> AsyncIterator[Site]:
     """Raises BusUnavailable, BusRefused."""
     async with bus(config) as on:
-        board = Board(on, SystemClock())
-        yield Site(BusProbes(config, on, board), BusCommands(on), [board])
+        board, jobs = Board(on, SystemClock()), Jobs(config, Reports(config), SystemClock())
+        yield Site(BusProbes(config, on, board, jobs), BusCommands(on, jobs), [board, jobs])
