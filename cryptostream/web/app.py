@@ -16,7 +16,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cryptostream import logs
 from cryptostream.web import metrics
-from cryptostream.web.health import Watched, WatchedConsumers, is_any, is_loopback
+from cryptostream.web.health import Watched, WatchedConsumers
+from cryptostream.web.hosts import is_ours
+from cryptostream.web.server import Endpoint, unless_taken
 
 _HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 _log = logs.get("web")
@@ -29,6 +31,14 @@ def make(watched: Watched | WatchedConsumers, *, host: str, token: str | None = 
     app.add_exception_handler(Exception, _failed)
     _routes(app, watched)
     return _Guard(app, host=host, token=token)
+
+
+def endpoint(
+    watched: Watched | WatchedConsumers, host: str, port: int, *, asked: bool = True, token: str | None = None
+) -> Endpoint | None:
+    """Where it answers; None and a warning where nobody had `asked` for a port that is taken. Raises ConfigError."""
+    taken = unless_taken(host, port, asked=asked)
+    return Endpoint(make(watched, host=host, token=token), taken) if taken else None
 
 
 def _routes(app: FastAPI, watched: Watched | WatchedConsumers) -> None:
@@ -76,7 +86,7 @@ class _Guard:
 
     def __init__(self, app: ASGIApp, *, host: str, token: str | None) -> None:
         self._app = app
-        self._host = host.lower()
+        self._host = host
         self._token = token.encode() if token else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,7 +94,7 @@ class _Guard:
         await (self._refusal(scope, headers) or self._app)(scope, receive, send)
 
     def _refusal(self, scope: Scope, headers: dict[bytes, bytes]) -> Response | None:
-        if not self._is_ours(headers.get(b"host", b"").decode("latin-1")):
+        if not is_ours(headers.get(b"host", b"").decode("latin-1"), self._host):
             return _json({"error": "not for this host; ask by its address"}, 421)
         if scope["method"] != "GET":
             return _json({"error": "only GET here"}, 405, allow="GET")
@@ -92,27 +102,8 @@ class _Guard:
             return _json({"error": "wants the token of ingest.health_token"}, 401, **{"www-authenticate": "Bearer"})
         return None
 
-    def _is_ours(self, told: str) -> bool:
-        """Where all addresses are listened to, any name may be one of this machine's.
-
-        It takes the token to read there (`check_exposure`), which no page of the web has.
-        """
-        name = _name(told)
-        return bool(name) and (is_loopback(name) or name == self._host or is_any(self._host))
-
     def _may_read(self, told: bytes) -> bool:
         if self._token is None:
             return True
         scheme, _, given = told.partition(b" ")
         return compare_digest(given.strip(), self._token) and scheme.lower() == b"bearer"
-
-
-def _name(host: str) -> str:
-    """The name or address in a Host header, without its port.
-
-    >>> _name("LocalHost:8099"), _name("127.0.0.1"), _name("[::1]:8099")
-    ('localhost', '127.0.0.1', '::1')
-    """
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.rpartition(":")[0].lower() if ":" in host else host.lower()

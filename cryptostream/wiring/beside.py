@@ -16,7 +16,7 @@ from cryptostream.config import Config
 from cryptostream.engine.alert import Alert
 from cryptostream.engine.clock import SystemClock
 from cryptostream.engine.stall import Stall
-from cryptostream.engine.stats import ConsumerFacts, PublisherStats, counters, standing
+from cryptostream.engine.stats import ConsumerFacts, FeedStats, PairFacts, PublisherStats, counters, standing
 from cryptostream.errors import BusRefused, BusUnavailable, ConfigError, VenueUnavailable
 from cryptostream.feed.discover import LIVE
 from cryptostream.feed.refresh import limited
@@ -28,6 +28,7 @@ from cryptostream.wiring.plans import discovered, subscriptions
 
 if TYPE_CHECKING:
     from cryptostream.web.apart import Apart
+    from cryptostream.web.health import Watched
     from cryptostream.web.server import Endpoint
 
 COUNTERS_EVERY_S = 3.0
@@ -45,6 +46,10 @@ class Counting:
     def __init__(self, on: Bus, stage: Ingest) -> None:
         self.trouble = ""
         """Why the bus does not answer; empty while it does, also while there is nothing to publish."""
+        self.feed = FeedStats()
+        self.published = PublisherStats()
+        self.pairs: Sequence[PairFacts] = ()
+        """What was written last; nobody changes it any more."""
         self._bus = on
         self._stage = stage
         self._clock = SystemClock()
@@ -59,11 +64,11 @@ class Counting:
     async def write(self) -> None:
         """Write once; a bus that does not take it is told by `trouble`, and once in the log."""
         host, _, pid = INGESTER.rpartition(":")
-        published = self._stage.published()
+        self.feed, self.published, self.pairs = self._stage.feed(), self._stage.published(), self._stage.facts()
         facts = {
-            **counters(self._stage.feed(), published, self._stage.pairs),
-            **standing(self._stage.facts()),
-            "latency": published.exchange_to_bus.counts,
+            **counters(self.feed, self.published, self._stage.pairs),
+            **standing(self.pairs),
+            "latency": self.published.exchange_to_bus.counts,
             "at": self._clock.now_ns(),
             "host": host,
             "pid": int(pid),
@@ -203,12 +208,12 @@ def health(
 
     Raises ConfigError for an address that cannot be had, or, where it was `asked` for, is taken.
     """
+    from cryptostream.web.app import endpoint
     from cryptostream.web.health import Watched, of_consumers, reasons
-    from cryptostream.web.server import endpoint
 
     def unwell() -> Sequence[str]:
         wanted = sum(len(feed.connections) for feed in stage.feeds)
-        started = stage.reached or not stage.feeds
+        started = stage.reached or not wanted
         of_feeds = reasons(stage.feed(), published(), connections_wanted=wanted, started=started)
         return [*of_feeds, *alerting.reasons, *of_consumers(facts())]
 
@@ -231,13 +236,30 @@ def health(
     return endpoint(watched, told.health_host, told.health_port, asked=bool(asked), token=told.token)
 
 
+def counted(counting: Counting, consumers: Sequence[Consuming] = ()) -> "Watched":
+    """The counters of a process as of seconds ago, for who asks from another thread: what counts, nobody else touches.
+
+    Its health is not told: that is what `health` is for.
+    """
+    from cryptostream.web.health import Watched
+
+    return Watched(
+        feed=lambda: counting.feed,
+        published=lambda: counting.published,
+        pairs=lambda: counting.pairs,
+        stats=dict,
+        reasons=list,
+        consumers=lambda: [one.facts() for one in consumers],
+    )
+
+
 def consumers_health(
     config: Config, running: Sequence[Consuming], stall: Stall, *, asked: bool | None
 ) -> "Apart | None":
     """Health of a process that only consumes, from a thread of its own; else as `health`. Raises ConfigError."""
     from cryptostream.web.apart import Apart
     from cryptostream.web.health import watched
-    from cryptostream.web.server import endpoint
+    from cryptostream.web.app import endpoint
 
     told = config.consume
     facts = watched(lambda: [one.facts() for one in running], stall)

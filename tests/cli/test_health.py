@@ -16,8 +16,9 @@ from cryptostream.config import Config
 from cryptostream.engine.clock import SystemClock
 from cryptostream.engine.stats import FeedStats, PublisherStats
 from cryptostream.errors import UsageError
+from cryptostream.web import app
 from cryptostream.web.health import Watched
-from cryptostream.web.server import Endpoint
+from cryptostream.web.server import Endpoint, listening
 from tests.conftest import free_port
 
 
@@ -38,7 +39,7 @@ async def run(*words: str) -> Result:
 async def ingest(*why: str, host: str = "127.0.0.1", token: str | None = None) -> AsyncIterator[str]:
     """The endpoint of an ingest that is unwell for these reasons; gives its port."""
     watched = Watched(feed=FeedStats, published=PublisherStats, pairs=list, stats=dict, reasons=lambda: why)
-    endpoint = Endpoint(watched, host, 0, token=token)
+    endpoint = Endpoint(app.make(watched, host=host, token=token), listening(host, 0))
     serving = asyncio.ensure_future(endpoint())
     await SystemClock().sleep(0)  # it says where it listens, before the command's output is caught
     try:

@@ -21,7 +21,7 @@ from cryptostream.testing import ListSource
 from cryptostream.web import app, metrics
 from cryptostream.web.apart import Apart
 from cryptostream.web.health import of_consumers, watched
-from cryptostream.web.server import Endpoint
+from cryptostream.web.server import Endpoint, listening
 
 SOON_S = 0.04
 GROUP = GroupStats(
@@ -157,7 +157,7 @@ async def test_pairs_are_an_ingests_and_the_paths_that_there_are_get_told() -> N
 async def apart(*pipelines: Pipeline, stall: Stall) -> AsyncIterator[str]:
     """Health in its own thread, which has answered once; gives its host and port."""
     shown = watched(lambda: [one.facts(GROUP) for one in pipelines], stall)
-    endpoint = Apart(Endpoint(shown, "127.0.0.1", 0))
+    endpoint = Apart(Endpoint(app.make(shown, host="127.0.0.1"), listening("127.0.0.1", 0)))
     serving = asyncio.ensure_future(endpoint())
     try:
         address = endpoint.url.removeprefix("http://")
@@ -250,4 +250,4 @@ async def test_what_ends_the_endpoint_is_told() -> None:
             raise OSError("no more sockets")
 
     with pytest.raises(OSError, match="no more sockets"):
-        await Apart(Broken(watched(list, Stall()), "127.0.0.1", 0))()
+        await Apart(Broken(app.make(watched(list, Stall()), host="127.0.0.1"), listening("127.0.0.1", 0)))()

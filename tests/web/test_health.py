@@ -218,7 +218,7 @@ async def test_our_own_fault_is_told_in_the_log_and_not_to_who_asks() -> None:
 @contextlib.asynccontextmanager
 async def serving(*, host: str = "127.0.0.1", port: int = 0, token: str | None = None) -> AsyncIterator[str]:
     """An endpoint that answers inside, and is cancelled at the end as the runtime does it; gives its address."""
-    endpoint = server.Endpoint(watched(), host, port, token=token)
+    endpoint = server.Endpoint(app.make(watched(), host=host, token=token), server.listening(host, port))
     serving = asyncio.ensure_future(endpoint())
     try:
         yield endpoint.url
@@ -270,7 +270,7 @@ async def test_signals_stay_with_the_runtime() -> None:
 async def test_the_end_waits_for_nobody() -> None:
     """Neither for who is idle, nor for who has asked by half, nor for who does not read a large answer."""
     large = replace(watched(), stats=lambda: {"canary": "x" * 20_000_000})
-    endpoint = server.Endpoint(large, "127.0.0.1", 0)
+    endpoint = server.Endpoint(app.make(large, host="127.0.0.1"), server.listening("127.0.0.1", 0))
     serving = asyncio.ensure_future(endpoint())
     await got(f"{endpoint.url}/health")
     with connected(endpoint.url), connected(endpoint.url) as halfway, connected(endpoint.url) as deaf:
@@ -330,7 +330,7 @@ async def test_what_is_not_http_or_too_large_is_refused_and_the_next_one_is_answ
 def test_a_default_port_that_is_taken_is_a_warning() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, structlog.testing.capture_logs() as told:
         port = taken.getsockname()[1]
-        assert server.endpoint(watched(), "127.0.0.1", port, asked=False) is None
+        assert app.endpoint(watched(), "127.0.0.1", port, asked=False) is None
     (line,) = told
     assert (line["log_level"], line["event"]) == ("warning", "web.not_served")
     assert f"port {port} of 127.0.0.1 is taken" in line["why"]
@@ -338,20 +338,20 @@ def test_a_default_port_that_is_taken_is_a_warning() -> None:
 
 def test_a_port_that_was_asked_for_and_is_taken_is_exit_78() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ConfigError, match="is taken") as caught:
-        server.endpoint(watched(), "127.0.0.1", taken.getsockname()[1], asked=True)
+        app.endpoint(watched(), "127.0.0.1", taken.getsockname()[1], asked=True)
     assert (caught.value.exit_code, "--health-port 0" in caught.value.hint) == (78, True)
 
 
 def test_a_port_is_taken_as_soon_as_an_endpoint_is_made() -> None:
     port = free_port()
-    first = server.endpoint(watched(), "127.0.0.1", port, asked=True)
+    first = app.endpoint(watched(), "127.0.0.1", port, asked=True)
     assert first is not None
-    assert server.endpoint(watched(), "127.0.0.1", port, asked=False) is None
+    assert app.endpoint(watched(), "127.0.0.1", port, asked=False) is None
     first.close()
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "203.0.113.7", "a..b"])
 def test_an_address_that_is_not_ours_is_exit_78_however_it_was_asked(host: str) -> None:
     with pytest.raises(ConfigError, match="cannot be served") as caught:
-        server.endpoint(watched(), host, 8099, asked=False, token=TOKEN)
+        app.endpoint(watched(), host, 8099, asked=False, token=TOKEN)
     assert caught.value.hint == "see ingest.health_host"
