@@ -1,35 +1,41 @@
 """`cryptostream serve`: the HTTP API and the dashboard."""
 
-import asyncio
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cryptostream.cli import render
 from cryptostream.cli.command import Call, command
 
+if TYPE_CHECKING:
+    from cryptostream.config import Config
+
 
 @command("serve")
 async def serve(
     call: Call,
-    port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Where; 0 takes a free one.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to serve at; any but this machine's own needs serve.token.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Port; 0 takes a free one.")] = None,
+    no_dashboard: Annotated[bool, typer.Option("--no-dashboard", help="The API alone.")] = False,
 ) -> None:
-    """Serve the API and the dashboard."""
-    import uvicorn
-
-    from cryptostream.web import site as web
+    """Serve the HTTP API and the dashboard, until you stop it."""
     from cryptostream.wiring import serving
 
-    async with serving.site(call.settings(serve__port=port)) as made, asyncio.TaskGroup() as tasks:
-        for companion in made.companions:
-            tasks.create_task(companion())  # type: ignore[arg-type]
-        config = uvicorn.Config(
-            web.make(made.probes, made.commands, secret="x" * 20),
-            host="127.0.0.1",
-            port=port or 8000,
-            log_level="warning",
-            ws="websockets-sansio",
-        )
-        render.note(f"http://127.0.0.1:{config.port}/dashboard/")
-        await uvicorn.Server(config).serve()
-        raise KeyboardInterrupt
+    config = call.settings(serve__host=host, serve__port=port, serve__dashboard=False if no_dashboard else None)
+    door = serving.door(config, asked=True)
+    assert door is not None  # noqa: S101 - a port that was asked for is taken, or an error
+    tell(config, door.url)
+    await door()
+
+
+def tell(config: "Config", url: str) -> None:
+    """Say where to look, and what is not there."""
+    from cryptostream.wiring import serving
+
+    if serving.has_dashboard(config):
+        render.note(f"dashboard {url}{serving.DASHBOARD}")
+    elif config.serve.dashboard:
+        render.note("no dashboard: pip install 'cryptostream[dashboard]' adds it")
+    render.note(f"API {url}/")

@@ -28,7 +28,7 @@ from cryptostream.registry import names
 from cryptostream.transforms import where
 from cryptostream.transforms.bars import parse_bars
 from cryptostream.venues import coingecko
-from cryptostream.web.health import check_exposure
+from cryptostream.web.health import check_exposure, check_served
 
 __all__ = ["BusConfig", "Config", "ConsumerConfig", "Discover", "FeedConfig", "FeedDefaults"]
 
@@ -266,13 +266,19 @@ class ConsumeConfig(Served):
 class ServeConfig(Section):
     """The commands `serve` and `run`: the HTTP API and the dashboard."""
 
-    host: str = Field("127.0.0.1", description="Address to serve at; any but this machine's own needs `token`.")
+    host: str = Field("127.0.0.1", description="Address to serve at; any but this machine's own needs a token.")
     port: Whole = Field(8000, ge=0, le=65_535, description="Port of the API and the dashboard; 0 takes a free one.")
     token: SecretStr | None = Field(
         None, min_length=16, description="Who shows it (as `Authorization: Bearer`) may read and write. Secret."
     )
     read_token: SecretStr | None = Field(None, min_length=16, description="Who shows it may read. Secret.")
     dashboard: Flag = Field(True, description="Whether there is a dashboard, where the extra `dashboard` is installed.")
+
+    @model_validator(mode="after")
+    def _served_to_whom(self) -> Self:
+        tokens = [token.get_secret_value() for token in (self.token, self.read_token) if token]
+        told(lambda host: check_served(host, tokens), self.host)
+        return self
 
 
 class ConsumerConfig(Section):

@@ -119,6 +119,17 @@ def check_exposure(host: str, token: str | None) -> None:
         )
 
 
+def check_served(host: str, tokens: Sequence[str]) -> None:
+    """Raises ConfigError where others than this machine could use API and dashboard unasked."""
+    if not is_loopback(host) and not tokens:
+        raise ConfigError(
+            f"API and dashboard on {host or 'every address'} could be used by anybody who reaches this machine",
+            hint="set serve.token or serve.read_token (CRYPTOSTREAM_SERVE__TOKEN), or leave serve.host at 127.0.0.1",
+        )
+    if len(set(tokens)) < len(tokens):
+        raise ConfigError("serve.token and serve.read_token are the same, and only one of them may write")
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach that address.
 
