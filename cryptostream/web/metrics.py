@@ -1,33 +1,21 @@
-"""The counters as Prometheus reads them, made at the moment of a scrape: nothing is counted twice, nothing per trade.
+"""What a process counts of its own work, as Prometheus reads it: nothing is counted twice, nothing per trade.
 
-Names follow https://prometheus.io/docs/practices/naming/: base units, and counters end in `_total`. Label values are
-few and fixed but for pairs: the first MAX_PAIRS have series of their own, and how many have none is told. Groups are
-as many as the configuration has consumers.
+Label values are few and fixed but for pairs: the first MAX_PAIRS have series of their own, and how many have none is
+told. Groups are as many as the configuration has consumers.
 """
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Iterator, Sequence
 
-from prometheus_client import exposition
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
-from prometheus_client.openmetrics import exposition as openmetrics
-from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 
 from cryptostream import __version__
-from cryptostream.engine.stats import ConsumerFacts, FeedStats, Histogram, PairFacts, PublisherStats
+from cryptostream.engine.stats import ConsumerFacts, FeedStats, PairFacts, PublisherStats
+from cryptostream.web.families import PREFIX, counter, counters, gauge, gauges, histogram, text
 from cryptostream.web.health import Watched, WatchedConsumers
 
 MAX_PAIRS = 200
-_PREFIX = "cryptostream_"
 
 _FEED = {
     "received_messages": ("total_messages", "Messages received from the exchange."),
@@ -69,26 +57,31 @@ _GROUPS_NOW: dict[str, tuple[Callable[[ConsumerFacts], float], str]] = {
 
 
 def exposed(watched: Watched | WatchedConsumers, accept: str = "") -> tuple[bytes, str]:
-    """The metrics and their content type: OpenMetrics for who accepts it, else Prometheus' own text."""
-    if "application/openmetrics-text" in accept:
-        text: bytes = openmetrics.generate_latest(_Scrape(watched))  # type: ignore[no-untyped-call]
-        return text, openmetrics.CONTENT_TYPE_LATEST
-    return exposition.generate_latest(_Scrape(watched)), exposition.CONTENT_TYPE_PLAIN_0_0_4
+    """The metrics of a process and their content type, as who asks accepts it."""
+    return text(lambda: _all(watched), accept)
 
 
-class _Scrape(Collector):
-    """One look at a process, in the shape prometheus-client wants."""
+def _all(watched: Watched | WatchedConsumers) -> Iterator[Metric]:
+    yield build()
+    yield healthy(not watched.reasons())
+    yield from of_process(watched)
 
-    def __init__(self, watched: Watched | WatchedConsumers) -> None:
-        self._watched = watched
 
-    def collect(self) -> Iterator[Metric]:
-        yield _info()
-        yield _gauge("healthy", "1 while `/health` answers 200.", not self._watched.reasons())
-        if isinstance(self._watched, Watched):
-            yield from _of_ingest(self._watched)
-        if consumers := self._watched.consumers():
-            yield from _of_consumers(consumers)
+def build() -> Metric:
+    facts = {"version": __version__, "python": platform.python_version()}
+    return InfoMetricFamily(f"{PREFIX}build", "What runs here.", facts)
+
+
+def healthy(well: bool) -> Metric:
+    return gauge("healthy", "1 while `/health` answers 200.", well)
+
+
+def of_process(watched: Watched | WatchedConsumers) -> Iterator[Metric]:
+    """What a process counts of its own work: of an ingest, and of consumers where there are any."""
+    if isinstance(watched, Watched):
+        yield from _of_ingest(watched)
+    if consumers := watched.consumers():
+        yield from _of_consumers(consumers)
 
 
 def _of_ingest(watched: Watched) -> Iterator[Metric]:
@@ -99,24 +92,19 @@ def _of_ingest(watched: Watched) -> Iterator[Metric]:
     yield from _of_pairs(watched.pairs())
 
 
-def _info() -> Metric:
-    facts = {"version": __version__, "python": platform.python_version()}
-    return InfoMetricFamily(f"{_PREFIX}build", "What runs here.", facts)
-
-
 def _of_feed(feed: FeedStats) -> Iterator[Metric]:
-    yield from (_counter(name, told, getattr(feed, field)) for name, (field, told) in _FEED.items())
+    yield from (counter(name, told, getattr(feed, field)) for name, (field, told) in _FEED.items())
     gaps = {"opened": feed.gaps_opened, "filled": feed.gaps_filled, "unfillable": feed.gaps_unfillable}
-    yield _counters("gaps", "Stretches of missing trades, by what became of them.", "status", gaps)
-    yield _counters("reconnects", "Connections made again, by why.", "reason", feed.reconnects_by)
-    yield _gauge("active_connections", "Connections to the exchange that are live now.", feed.active_connections)
-    yield _gauge("held_trades", "Trades that wait for missing ones now.", feed.held)
+    yield counters("gaps", "Stretches of missing trades, by what became of them.", "status", gaps.items())
+    yield counters("reconnects", "Connections made again, by why.", "reason", feed.reconnects_by.items())
+    yield gauge("active_connections", "Connections to the exchange that are live now.", feed.active_connections)
+    yield gauge("held_trades", "Trades that wait for missing ones now.", feed.held)
     if feed.lag_ms is not None:
-        yield _gauge("lag_seconds", "Receive time less event time of the newest message.", feed.lag_ms / 1000)
-    yield _histogram(
+        yield gauge("lag_seconds", "Receive time less event time of the newest message.", feed.lag_ms / 1000)
+    yield histogram(
         "exchange_to_socket_seconds", "From the exchange's time of a message to its arrival.", feed.exchange_to_socket
     )
-    yield _histogram(
+    yield histogram(
         "socket_to_published_seconds",
         "From arrival until the bus had answered, of the oldest record of each batch.",
         feed.socket_to_published,
@@ -124,29 +112,29 @@ def _of_feed(feed: FeedStats) -> Iterator[Metric]:
 
 
 def _of_publisher(published: PublisherStats) -> Iterator[Metric]:
-    yield from (_counter(name, told, getattr(published, field)) for name, (field, told) in _PUBLISHED.items())
-    yield _histogram(
+    yield from (counter(name, told, getattr(published, field)) for name, (field, told) in _PUBLISHED.items())
+    yield histogram(
         "exchange_to_bus_seconds",
         "From the exchange's time of the oldest record of a write until the bus had answered, spooled or not.",
         published.exchange_to_bus,
     )
-    yield _gauge("spool_bytes", "What the spool holds now.", published.spool_bytes)
-    yield _gauge("bus_available", "1 while the bus takes what it is given.", not published.trouble)
+    yield gauge("spool_bytes", "What the spool holds now.", published.spool_bytes)
+    yield gauge("bus_available", "1 while the bus takes what it is given.", not published.trouble)
 
 
 def _duplicates(feed: FeedStats, published: PublisherStats) -> Metric:
     by = {"continuity": feed.duplicates, "bus": published.duplicates}
-    return _counters(
-        "duplicates", "What came again: trades released before, entries that were in their stream.", "where", by
+    return counters(
+        "duplicates", "What came again: trades released before, entries that were in their stream.", "where", by.items()
     )
 
 
 def _of_pairs(pairs: Sequence[PairFacts]) -> Iterator[Metric]:
     states = Counter(one.state for one in pairs)
-    yield _gauges("subscriptions", "What is followed, by how it stands.", "state", states)
+    yield gauges("subscriptions", "What is followed, by how it stands.", "state", states.items())
     names = list(dict.fromkeys((one.exchange, one.pair) for one in pairs))
     shown = set(names[:MAX_PAIRS])
-    yield _gauge("pairs_without_metrics", "Pairs that have no series of their own here.", len(names) - len(shown))
+    yield gauge("pairs_without_metrics", "Pairs that have no series of their own here.", len(names) - len(shown))
     yield from _of_shown([one for one in pairs if (one.exchange, one.pair) in shown and one.channel])
 
 
@@ -166,41 +154,12 @@ def _of_shown(pairs: Sequence[PairFacts]) -> Sequence[Metric]:
 
 def _of_consumers(consumers: Sequence[ConsumerFacts]) -> Iterator[Metric]:
     for name, (field, told) in _GROUPS.items():
-        yield _counters(name, told, "group", {one.name: getattr(one.group, field) for one in consumers})
+        yield counters(name, told, "group", [(one.name, getattr(one.group, field)) for one in consumers])
     for name, (now, told) in _GROUPS_NOW.items():
-        yield _gauges(name, told, "group", {one.name: now(one) for one in consumers})
-    consumed = {one.name: one.events for one in consumers}
-    yield _counters("consumed_events", "What went to sinks or handlers.", "group", consumed)
-
-
-def _counter(name: str, told: str, value: float) -> Metric:
-    return CounterMetricFamily(_PREFIX + name, told, value)
-
-
-def _counters(name: str, told: str, label: str, values: Mapping[str, float]) -> Metric:
-    family = CounterMetricFamily(_PREFIX + name, told, labels=[label])
-    for which, value in values.items():
-        family.add_metric([which], value)
-    return family
-
-
-def _gauge(name: str, told: str, value: float) -> Metric:
-    return GaugeMetricFamily(_PREFIX + name, told, value)
-
-
-def _gauges(name: str, told: str, label: str, values: Mapping[str, float]) -> Metric:
-    family = GaugeMetricFamily(_PREFIX + name, told, labels=[label])
-    for which, value in values.items():
-        family.add_metric([which], value)
-    return family
+        yield gauges(name, told, "group", [(one.name, now(one)) for one in consumers])
+    consumed = [(one.name, one.events) for one in consumers]
+    yield counters("consumed_events", "What went to sinks or handlers.", "group", consumed)
 
 
 def _pair_gauge(name: str, told: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(_PREFIX + name, told, labels=["exchange", "channel", "pair"])
-
-
-def _histogram(name: str, told: str, counted: Histogram) -> Metric:
-    """Prometheus' buckets are cumulative: each counts all that are at most its bound."""
-    bounds = [*map(floatToGoString, counted.bounds), "+Inf"]
-    buckets = list(zip(bounds, map(float, accumulate(counted.counts)), strict=True))
-    return HistogramMetricFamily(_PREFIX + name, told, buckets, counted.sum)
+    return GaugeMetricFamily(PREFIX + name, told, labels=["exchange", "channel", "pair"])

@@ -64,6 +64,7 @@ class Stream(Body):
     rate_per_s: float | None
     memory_bytes: int | None
     groups: list[Group]
+    entries_added: int | None = Field(None, description="How many it ever had; null where the server cannot know it.")
 
 
 class Quote(Body):

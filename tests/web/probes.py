@@ -248,6 +248,7 @@ def stream(name: str) -> shown.Stream:
         rate_per_s=4.5,
         memory_bytes=1_048_576,
         groups=[shown.Group(group="momentum", stream=name, consumers=1, pending=2, lag=3)],
+        entries_added=20_000,
     )
 
 

@@ -16,15 +16,17 @@ from cryptostream.model.codec import iso
 from cryptostream.model.events import Entry, Gap, Trade
 from cryptostream.transforms.bars import Bars, parse_bars
 from cryptostream.web import shown
+from cryptostream.web.health import Watched
 from cryptostream.wiring.serving import letters
 from cryptostream.wiring.serving.board import Board
 from cryptostream.wiring.serving.jobs import Jobs
 
 
 class BusProbes:
-    """See `web.probes.Probes`."""
+    """See `web.probes.Probes`. `watched` is the ingest of the same process, for its metrics."""
 
-    def __init__(self, config: Config, bus: Bus, board: Board, jobs: Jobs) -> None:
+    def __init__(self, config: Config, bus: Bus, board: Board, jobs: Jobs, watched: Watched | None = None) -> None:
+        self._watched = watched
         self._config = config
         self._bus = bus
         self._board = board
@@ -147,7 +149,9 @@ class BusProbes:
         return shown.Realtime(status="ok", reasons=[], consumers=[])
 
     def metrics(self, accept: str) -> tuple[bytes, str]:
-        return b"", "text/plain"
+        from cryptostream.web import busmetrics
+
+        return busmetrics.exposed(self, accept, watched=self._watched)
 
     async def indicators(self, symbol: str) -> Sequence[shown.Indicators]:
         return []

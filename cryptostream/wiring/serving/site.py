@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from cryptostream.config import Config
 from cryptostream.engine.clock import SystemClock
 from cryptostream.engine.runtime import Companion
+from cryptostream.web.health import Watched
 from cryptostream.wiring.basics import bus
 from cryptostream.wiring.serving.board import Board
 from cryptostream.wiring.serving.commands import BusCommands
@@ -25,8 +26,11 @@ class Site:
 
 
 @asynccontextmanager
-async def site(config: Config) -> AsyncIterator[Site]:
-    """Raises BusUnavailable, BusRefused."""
+async def site(config: Config, *, watched: Watched | None = None) -> AsyncIterator[Site]:
+    """`watched` is the ingest that runs in the same process, so that its metrics are shown too.
+
+    Raises BusUnavailable, BusRefused.
+    """
     async with bus(config) as on:
         board, jobs = Board(on, SystemClock()), Jobs(config, Reports(config), SystemClock())
-        yield Site(BusProbes(config, on, board, jobs), BusCommands(on, jobs), [board, jobs])
+        yield Site(BusProbes(config, on, board, jobs, watched), BusCommands(on, jobs), [board, jobs])
