@@ -15,6 +15,7 @@ from cryptostream.errors import CryptostreamError
 from cryptostream.web import secret, server
 from cryptostream.web.apart import Apart
 from cryptostream.web.guard import Guard
+from cryptostream.web.health import Watched
 from cryptostream.web.rights import Rights
 from cryptostream.wiring.serving.site import Site, site
 
@@ -24,17 +25,21 @@ _log = logs.get("web")
 
 
 class Door:
-    """Serves the API and the dashboard while it runs, on a bus connection of its own; a companion. `url` is where."""
+    """Serves the API and the dashboard while it runs, on a bus connection of its own; a companion. `url` is where.
 
-    def __init__(self, config: Config, taken: socket.socket) -> None:
+    `watched` is the ingest of the same process, whose metrics are shown too.
+    """
+
+    def __init__(self, config: Config, taken: socket.socket, watched: Watched | None = None) -> None:
         self.url = server.url(taken)
         self._config = config
+        self._watched = watched
         self._taken = taken
 
     async def __call__(self) -> None:
         """Serve until cancelled. Raises BusUnavailable, BusRefused, ConfigError."""
         try:
-            async with site(self._config) as made, asyncio.TaskGroup() as tasks:
+            async with site(self._config, watched=self._watched) as made, asyncio.TaskGroup() as tasks:
                 beside = [tasks.create_task(_endless(companion)) for companion in made.companions]
                 await server.Endpoint(_application(self._config, made), self._taken, server.LASTING)()
                 for task in beside:
@@ -66,13 +71,13 @@ class Beside:
         self._apart.close()
 
 
-def door(config: Config, *, asked: bool) -> Door | None:
+def door(config: Config, *, asked: bool, watched: Watched | None = None) -> Door | None:
     """A door whose address is taken from now on; None and a warning where nobody had `asked` for a port that is taken.
 
     Raises ConfigError.
     """
     taken = server.unless_taken(config.serve.host, config.serve.port, server.SITE, asked=asked)
-    return Door(config, taken) if taken else None
+    return Door(config, taken, watched) if taken else None
 
 
 def has_dashboard(config: Config) -> bool:
