@@ -33,6 +33,8 @@ class Wish:
     """Whether a bus that deletes streams when it is full is refused."""
     health: bool | None = None
     """Whether health is served: None for yes, unless the default port is taken."""
+    serve: bool | None = False
+    """Whether API and dashboard are served: None for yes, unless the default port is taken."""
     panel: bool = False
     consumers: bool = False
 
@@ -40,6 +42,13 @@ class Wish:
 def asks_for_health(loaded: "Loaded") -> bool | None:
     """True where somebody named a port for it, None where the default stands."""
     return None if loaded.origin("ingest.health_port") == "default" else True
+
+
+def asks_to_serve(loaded: "Loaded", *, off: bool) -> bool | None:
+    """The same of API and dashboard; False where they are not wished for."""
+    if off:
+        return False
+    return None if loaded.origin("serve.port") == "default" else True
 
 
 async def live(config: "Config", plans: Sequence["Plan"], wish: Wish, *, give_up_at: float) -> int:
@@ -68,6 +77,7 @@ async def live(config: "Config", plans: Sequence["Plan"], wish: Wish, *, give_up
         alerting = wiring.Alerting(stage)
         consumers = await _consumers(config, bus, opened) if bus and wish.consumers else []
         companions += [alerting, *_health(config, stage, alerting, counting, consumers, wish, opened)]
+        companions += _served(config, wish, counting, consumers, opened) if counting else []
         companions += [wiring.until_gap(stage, lambda: runtime.drain())] if wish.fail_on_gap else []
         pipelines = [*stage.pipelines, *(consumer.pipeline for consumer in consumers)]
         runtime = Runtime(pipelines, clock=clock, companions=companions, duration_s=wish.duration_s)
@@ -116,3 +126,21 @@ def _health(
         return []
     opened.callback(served.close)
     return [served]
+
+
+def _served(
+    config: "Config", wish: Wish, counting: "Counting", consumers: "Sequence[Consuming]", opened: AsyncExitStack
+) -> "list[Companion]":
+    """API and dashboard, in a thread with a bus connection of their own: who looks holds up nothing."""
+    from cryptostream import wiring
+    from cryptostream.cli.serve import tell
+    from cryptostream.wiring import serving
+
+    watched = wiring.counted(counting, consumers)
+    door = None if wish.serve is False else serving.door(config, asked=bool(wish.serve), watched=watched)
+    if door is None:
+        return []
+    beside = serving.Beside(door)
+    opened.callback(beside.close)
+    tell(config, beside.url)
+    return [beside]

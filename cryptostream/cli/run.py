@@ -11,7 +11,7 @@ import typer
 
 from cryptostream.cli import render
 from cryptostream.cli.command import Call, command
-from cryptostream.cli.live import Wish, asks_for_health, live
+from cryptostream.cli.live import Wish, asks_for_health, asks_to_serve, live
 from cryptostream.engine.clock import SystemClock
 from cryptostream.errors import CheckFailed, NotFound, UsageError
 from cryptostream.model.duration import seconds
@@ -39,18 +39,27 @@ async def run(
         bool, typer.Option("--demo", help="A local exchange, a private bus, a live panel: needs no network.")
     ] = False,
     duration: Annotated[str | None, typer.Option(help="Stop after this long: 30s, 5m.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Port of API and dashboard; 0 takes a free one.")
+    ] = None,
+    no_serve: Annotated[bool, typer.Option("--no-serve", help="Without API and dashboard.")] = False,
 ) -> int:
-    """Run the configuration's feeds and consumers together, until they end or you stop them."""
+    """Run the configuration's feeds and consumers together, until they end or you stop them.
+
+    API and dashboard are served meanwhile, on this machine's port 8000 unless something else listens there.
+    """
     wish = Wish(duration_s=seconds(duration) if duration else None, consumers=True)
     if not demo:
-        loaded = call.load()
+        loaded = call.load(serve__port=port)
         if not (loaded.config.feeds or loaded.config.consumers or loaded.config.alerts):
             raise UsageError("the configuration names no feeds and no consumers", hint="try: cryptostream run --demo")
-        return await _run(loaded.config, replace(wish, health=asks_for_health(loaded)))
+        wish = replace(wish, health=asks_for_health(loaded), serve=asks_to_serve(loaded, off=no_serve))
+        return await _run(loaded.config, wish)
     async with _demo() as given:
-        config = call.settings(**given)
-        code = await _run(config, replace(wish, health=False, panel=True))
-        await _certify(config)
+        loaded = call.load(**given, serve__port=port)
+        wish = replace(wish, health=False, serve=asks_to_serve(loaded, off=no_serve), panel=True)
+        code = await _run(loaded.config, wish)
+        await _certify(loaded.config)
     render.hints(_NEXT)
     return code
 
