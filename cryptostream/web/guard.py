@@ -166,8 +166,9 @@ class Guard:
         try:
             await self.app(scope, receive, send)
         except Exception as error:
-            _log.error("web.failed", path=scope["path"], why=f"{type(error).__name__}: {error}")
-            if not send.started:
+            if send.status != 500:  # the application has told of that one
+                _log.error("web.failed", path=scope["path"], why=f"{type(error).__name__}: {error}")
+            if send.status is None:
                 await refused(500, "this is our fault; the log says more")(scope, receive, send)
 
     # Websockets.

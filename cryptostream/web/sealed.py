@@ -36,7 +36,7 @@ class Sealed:
     """
 
     def __init__(self, send: Send, *, whole: bool = True) -> None:
-        self.started = False
+        self.status: int | None = None
         self._send = send
         self._whole = whole
         self._nonce = token_urlsafe(16)
@@ -46,7 +46,7 @@ class Sealed:
     async def __call__(self, message: Message) -> None:
         """An ASGI `send`."""
         if message["type"] == "http.response.start":
-            self.started = True
+            self.status = message["status"]
             await self._start(message)
         elif self._page is not None and message["type"] == "http.response.body":
             await self._gather(self._page, message)

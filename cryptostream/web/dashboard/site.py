@@ -7,6 +7,7 @@ from nicegui import app as pages
 from nicegui import ui
 
 from cryptostream.web.dashboard import MOUNTED, backtests, market, pipeline
+from cryptostream.web.dashboard.rights import Rightful
 from cryptostream.web.probes import Commands, Probes
 
 __all__ = ["MOUNTED", "mount"]
@@ -19,6 +20,7 @@ _HISTORY = 100
 def mount(app: FastAPI, probes: Probes, commands: Commands, *, secret: str) -> None:
     """Add the pages to an application, once in a process. `secret` signs the cookies of sessions."""
     pages.add_static_files("/assets", _ASSETS)
+    commands = Rightful(commands)
     market.page(probes, commands)
     pipeline.page(probes, commands)
     backtests.page(probes, commands)

@@ -1,0 +1,52 @@
+"""Commands as the reader of a page may give them: who showed a token that may only read may not."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nicegui import ui
+
+from cryptostream.errors import UsageError
+from cryptostream.web import shown
+from cryptostream.web.guard import MAY_WRITE
+from cryptostream.web.probes import Commands
+
+
+class Rightful:
+    """See `web.probes.Commands`. Raises UsageError for who may only read; asked where a page's events run."""
+
+    def __init__(self, commands: Commands) -> None:
+        self._commands = commands
+
+    async def watchlist(self, wanted: shown.Watchlist) -> shown.Answered:
+        return await self._given().watchlist(wanted)
+
+    async def start(self, wanted: shown.Start) -> shown.Answered:
+        return await self._given().start(wanted)
+
+    async def stop(self, name: str) -> shown.Answered:
+        return await self._given().stop(name)
+
+    async def parameters(self, name: str, parameters: Mapping[str, Any]) -> shown.Answered:
+        return await self._given().parameters(name, parameters)
+
+    async def pause(self, consumer: str) -> shown.Answered:
+        return await self._given().pause(consumer)
+
+    async def resume(self, consumer: str) -> shown.Answered:
+        return await self._given().resume(consumer)
+
+    async def retry(self, queue: str, ids: Sequence[str]) -> int:
+        return await self._given().retry(queue, ids)
+
+    async def backtest(self, wanted: shown.Backtest) -> shown.Job:
+        return await self._given().backtest(wanted)
+
+    def _given(self) -> Commands:
+        if not may_write():
+            raise UsageError("this token may only read", hint="serve.token may; serve.read_token opened this page")
+        return self._commands
+
+
+def may_write() -> bool:
+    """Whether the reader of the page at hand may give commands; everybody may where nothing guards the pages."""
+    return bool(ui.context.client.request.scope.get("state", {}).get(MAY_WRITE, True))
