@@ -134,6 +134,8 @@ class Guard:
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes | Response:
         """The whole body, so that nothing behind us waits for it or holds more of it."""
+        if _is_empty(headers):
+            return b""
         most = self._limits.body_bytes
         too_large = refused(413, f"a body has at most {most:,} bytes", connection="close")
         if (told := headers.get(b"content-length", b"0")).isdigit() and int(told[:18]) > most:
@@ -220,8 +222,13 @@ def _of_no_kind(scope: Scope, headers: Headers) -> Response | None:
     """The refusal of a body that pages of other sites could send without asking: only forms and plain text are such."""
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     wanted = _FORM if scope["path"] == login.PATH else b"application/json"
-    empty = not kind and headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in headers
-    return None if kind == wanted or empty else refused(415, f"a body is {wanted.decode()}", connection="close")
+    if kind == wanted or (not kind and _is_empty(headers)):
+        return None
+    return refused(415, f"a body is {wanted.decode()}", connection="close")
+
+
+def _is_empty(headers: Headers) -> bool:
+    return headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in headers
 
 
 async def _gathered(receive: Receive, most: int) -> bytes:
