@@ -13,6 +13,9 @@ from cryptostream.model.instrument import Channel, Interval, Subscription
 from cryptostream.testing import ManualClock
 
 
+AGGREGATES = Subscription("binance", Channel.AGG_TRADES, "BTCUSDT")
+
+
 def loaded(tmp_path: Path, text: str) -> config.Config:
     path = tmp_path / "it.yaml"
     path.write_text(text)
@@ -39,8 +42,17 @@ def test_in_a_cluster_the_pair_is_the_hash_tag_of_its_streams(tmp_path: Path) ->
         "bus: {url: 'redis+cluster://h:1'}\nfeeds:\n  - binance: {symbols: [ETHUSDT], key: 'flow:{exchange}:{pair}'}\n"
     )
     key_of = wiring.keys(loaded(tmp_path, text))
-    pairs = [Subscription("binance", Channel.TRADES, pair) for pair in ("BTCUSDT", "ETHUSDT")]
-    assert [key_of(one) for one in pairs] == ["trades:{BTCUSDT}", "flow:binance:{ETHUSDT}"]
+    named = Subscription("binance", Channel.TRADES, "ETHUSDT")
+    assert [key_of(one) for one in (AGGREGATES, named)] == ["agg_trades:{BTCUSDT}", "flow:binance:{ETHUSDT}"]
+
+
+def test_a_pair_that_no_feed_names_is_called_as_the_feed_that_takes_it_in_calls_its_own(tmp_path: Path) -> None:
+    feeds = "feeds:\n  - binance: {symbols: [ETHUSDT], key: 'flow:{pair}'}\n  - binance: {symbols: [SOLUSDT]}\n"
+    added = Subscription("binance", Channel.TRADES, "BTCUSDT")
+    assert wiring.keys(loaded(tmp_path, feeds))(added) == "flow:BTCUSDT"
+    assert wiring.keys(loaded(tmp_path, feeds))(AGGREGATES) == "agg_trades:BTCUSDT"
+    one_stream = feeds.replace("flow:{pair}", "flow")
+    assert wiring.keys(loaded(tmp_path, one_stream))(added) == "trades:BTCUSDT"
 
 
 def test_a_venue_gets_the_addresses_of_the_configuration(tmp_path: Path) -> None:

@@ -216,13 +216,13 @@ async def _obeyed(bus: Bus, request: Request, obey: Obey, role: Role, by: str) -
 
 async def _stay(bus: Bus, role: Role, by: str, clock: Clock) -> None:
     while True:
-        heed_cancellation()
+        delay_s = HERE_S / 10
         try:
             await be_here(bus, role, by)
         except BusUnavailable:
-            await clock.sleep(_AGAIN_S)
-        else:
-            await clock.sleep(HERE_S / 10)
+            delay_s = _AGAIN_S
+        heed_cancellation()
+        await clock.sleep(delay_s)
 
 
 async def _end(bus: Bus, clock: Clock) -> str:

@@ -65,13 +65,21 @@ async def live(config: "Config", plans: Sequence["Plan"], wish: Wish, *, give_up
         bus = None if wish.to_stdout else await opened.enter_async_context(wiring.bus(config))
         if bus:
             await wiring.check_bus(bus, strict=wish.strict, within_s=config.bus.connect_timeout)
+        following = await wiring.following(config, plans, bus)
         stage = await opened.enter_async_context(
             wiring.ingest(
-                config, plans, bus or Printer, give_up_at=give_up_at, record=wish.record, limit=wish.max_messages
+                config,
+                following.plans,
+                bus or Printer,
+                give_up_at=give_up_at,
+                record=wish.record,
+                limit=wish.max_messages,
             )
         )
+        following.lead(stage)
         counting = wiring.Counting(bus, stage) if bus else None
-        companions: list[Companion] = [_shown(bus, stage, wish), *wiring.refreshing(config, stage, force=wish.force)]
+        companions: list[Companion] = [_shown(bus, stage, wish), following]
+        companions += wiring.refreshing(config, following, force=wish.force)
         companions += [counting] if counting else []
         companions += wiring.until_lost(config, bus) if bus else []
         alerting = wiring.Alerting(stage)

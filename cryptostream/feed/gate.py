@@ -30,6 +30,10 @@ class Gate:
         """The time that a start may take begins now."""
         self._give_up_at = self._clock.monotonic() + self._connect_timeout_s
 
+    def be_patient(self) -> None:
+        """No start is waited for any more: an attempt that fails is made again, for ever."""
+        self._give_up_at = inf
+
     async def passed(self) -> None:
         """Wait until another attempt is allowed."""
         await self._clock.sleep(self.budget.take(self._clock.monotonic()))
@@ -51,7 +55,7 @@ class Gate:
         if isinstance(error, Refused) and error.status in _BANNED_S:
             wait_s = error.retry_after_s or _BANNED_S[error.status]
             self._not_before = max(self._not_before, self._clock.monotonic() + wait_s)
-        if not self.connected:
+        if not self.connected and self._give_up_at < inf:
             self._check(error, url)
 
     def _check(self, error: Exception, url: str) -> None:

@@ -133,6 +133,11 @@ class Feed(Source):
             stats.lag_ms = newest.received_at / 1e6 - newest.session.event_time / 1e3
         return stats
 
+    @property
+    def left_out(self) -> Collection[Subscription]:
+        """What is followed no more because its frames are too large; `change` follows it again where it is asked to."""
+        return self._left_out.keys()
+
     def pairs(self) -> list[PairFacts]:
         """Where every subscription stands; those left out on the way too."""
         notes = {wanted: why for connection in self.connections for wanted, why in connection.refused.items()}
@@ -205,6 +210,8 @@ class Feed(Source):
         self.subscriptions = wanted
         self._left_out = {each: why for each, why in self._left_out.items() if each not in wanted}
         connections, groups = self.connections, self._regrouped()
+        if not connections:
+            self._gate.be_patient()  # whoever asks for pairs now asks a process that runs, not one that starts
         for connection, group in zip(connections, groups, strict=False):
             self._move(connection, group)
         for group in groups[len(connections) :]:

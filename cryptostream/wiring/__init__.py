@@ -15,6 +15,7 @@ from cryptostream.wiring.beside import (
     until_lost,
 )
 from cryptostream.wiring.consumers import Consuming, Until, consumers, patterns, place_param
+from cryptostream.wiring.following import Following, following
 from cryptostream.wiring.ingest import Ingest, Running, ingest
 from cryptostream.wiring.plans import Plan, plans
 
@@ -23,6 +24,7 @@ __all__ = [
     "Alerting",
     "Consuming",
     "Counting",
+    "Following",
     "Ingest",
     "KeyOf",
     "Plan",
@@ -35,6 +37,7 @@ __all__ = [
     "consumers",
     "consumers_health",
     "counted",
+    "following",
     "health",
     "ingest",
     "keys",

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
@@ -10,7 +10,7 @@ from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 from cryptostream import logs, registry
 from cryptostream.bus.connect import connect
 from cryptostream.bus.keys import stream_key
-from cryptostream.config import Config
+from cryptostream.config import Config, FeedConfig
 from cryptostream.engine.clock import SystemClock
 from cryptostream.feed.rest import Rest
 from cryptostream.model.instrument import Subscription, Wanted
@@ -62,16 +62,29 @@ def is_tagged(config: Config) -> bool:
 def keys(config: Config, prefix: str = "") -> KeyOf:
     """What each subscription's stream is called: the contract's name, or the template of the feed that asks for it.
 
-    A pair that no feed names belongs to the feed that discovers pairs. In a cluster the pair is the hash tag.
+    A pair that no feed names belongs to the feed that discovers pairs, else to the venue's first. In a cluster the pair
+    is the hash tag.
     """
     tagged = is_tagged(config)
     asked = [(feed, wanted) for feed in config.feeds for wanted in feed.channels]
     named = {(feed.venue, wanted, pair): feed.key for feed, wanted in asked for pair in feed.symbols}
-    discovered = {(feed.venue, wanted): feed.key for feed, wanted in asked if feed.discover}
+    others = {(feed.venue, wanted): feed.key for feed, wanted in asked if feed is adopter(config.feeds, feed.venue)}
+    others |= {(feed.venue, wanted): feed.key for feed, wanted in asked if feed.discover}
 
     def key_of(one: Subscription) -> str:
         wanted = Wanted(one.channel, one.interval)
-        template = named.get((one.exchange, wanted, one.pair), discovered.get((one.exchange, wanted)))
+        template = named.get((one.exchange, wanted, one.pair), _for_any(others.get((one.exchange, wanted))))
         return prefix + stream_key(one, template, tagged=tagged)
 
     return key_of
+
+
+def adopter(feeds: Sequence[FeedConfig], exchange: str) -> FeedConfig | None:
+    """Whose a pair is that no feed of a venue names: the feed's that discovers pairs, else the first's."""
+    ours = [feed for feed in feeds if feed.venue == exchange]
+    return next((feed for feed in ours if feed.discover), next(iter(ours), None))
+
+
+def _for_any(template: str | None) -> str | None:
+    """A template that can name the streams of more than one pair."""
+    return template if template and "{pair}" in template else None

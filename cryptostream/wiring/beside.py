@@ -23,8 +23,9 @@ from cryptostream.feed.refresh import limited
 from cryptostream.model.finding import Level, warn
 from cryptostream.wiring.basics import INGESTER
 from cryptostream.wiring.consumers import Consuming
-from cryptostream.wiring.ingest import Ingest, Running
-from cryptostream.wiring.plans import discovered, subscriptions
+from cryptostream.wiring.following import Following
+from cryptostream.wiring.ingest import Ingest
+from cryptostream.wiring.plans import discovered
 
 if TYPE_CHECKING:
     from cryptostream.web.apart import Apart
@@ -105,14 +106,15 @@ class Alerting:
 
 
 class Refreshing:
-    """Looks for pairs again and again, and lets a feed follow what was found: a companion.
+    """Looks for pairs again and again, and lets a feed follow what was found: a companion, by the feed's number.
 
     At most half of the list changes at once, unless `force`; where the ranking does not answer the old list stays.
     """
 
-    def __init__(self, config: Config, running: Running, *, force: bool = False) -> None:
+    def __init__(self, config: Config, following: Following, number: int, *, force: bool = False) -> None:
         self._config = config
-        self._running = running
+        self._following = following
+        self._number = number
         self._force = force
         self._clock = SystemClock()
 
@@ -124,7 +126,7 @@ class Refreshing:
 
     async def refresh(self) -> None:
         """Ask once; what cannot be had is told in the log, and nothing changes."""
-        planned, feed = self._running.plan, self._running.feed
+        planned, before = self._following.plan(self._number), self._following.base(self._number)
         try:
             found = await discovered(self._config, planned.feed, planned.venue, planned.client, force=self._force)
         except (VenueUnavailable, ConfigError) as error:
@@ -133,7 +135,6 @@ class Refreshing:
         if found.source != LIVE:
             _log.warning("discovery.kept", why=f"no live list, only the {found.source}")
             return
-        before = list(dict.fromkeys(one.pair for one in feed.subscriptions))
         named = [pair for pair in planned.feed.symbols if pair in planned.pairs]  # the others were left out
         wanted = list(dict.fromkeys([*named, *(ranked.pair for ranked in found.pairs)]))
         pairs, deferred = limited(before, wanted, force=self._force)
@@ -142,7 +143,7 @@ class Refreshing:
         if set(pairs) == set(before):
             return
         try:
-            await feed.change(subscriptions(planned.feed, pairs))
+            await self._following.found(self._number, pairs)
         except (BusUnavailable, BusRefused) as error:
             _log.warning("discovery.postponed", why=f"where the new streams stand is not known: {error}")
 
@@ -169,9 +170,10 @@ async def check_bus(on: Bus, *, strict: bool, within_s: float) -> None:
     _log.warning("bus.unsafe", why=found.detail, fix=found.fix)
 
 
-def refreshing(config: Config, stage: Ingest, *, force: bool) -> Sequence[Refreshing]:
+def refreshing(config: Config, following: Following, *, force: bool) -> Sequence[Refreshing]:
     """A companion for each feed that discovers its pairs."""
-    return [Refreshing(config, one, force=force) for one in stage.running if one.plan.feed.discover]
+    discovering = [number for number, plan in enumerate(following.plans) if plan.feed.discover]
+    return [Refreshing(config, following, number, force=force) for number in discovering]
 
 
 def until_gap(stage: Ingest, drain: Callable[[], None]) -> Callable[[], Awaitable[None]]:

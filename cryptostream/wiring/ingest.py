@@ -100,8 +100,9 @@ class Ingest:
 
         Not if a signal ended it, who may have come first.
         """
-        if self.feeds and not self.reached and not interrupted:
-            url = self.feeds[0].connections[0].url
+        wanted = [connection for feed in self.feeds for connection in feed.connections]
+        if wanted and not self.reached and not interrupted:
+            url = wanted[0].url
             raise VenueUnavailable(f"no connection to {url} before the end", hint="give it more time")
         if dropped := sum(tape.dropped for tape in self.tapes):
             raise DataQuality(f"{dropped} frames are missing from the tape", hint="its disk is slower than the feed")

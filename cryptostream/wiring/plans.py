@@ -1,6 +1,6 @@
 """What each feed listens to: its pairs found, checked against the venue's list, and looked for again."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -96,14 +96,20 @@ async def _checked(client: Rest, place: Venue, symbols: Sequence[str], within_s:
         return list(symbols), []
     instruments = {instrument.pair: instrument for instrument in listed}
     problems = {symbol: _problem(symbol, instruments) for symbol in symbols}
-    for symbol, problem in problems.items():
-        if problem:
-            _log.warning("symbols.left_out", venue=place.name, symbol=symbol, why=problem)
+    for symbol, why in problems.items():
+        if why:
+            _log.warning("symbols.left_out", venue=place.name, symbol=symbol, why=why)
     return [s for s in symbols if not problems[s]], [f"{s} {why}" for s, why in problems.items() if why]
 
 
-def _problem(symbol: str, instruments: dict[str, Instrument]) -> str:
+def _problem(symbol: str, instruments: Mapping[str, Instrument]) -> str:
+    meant = "" if symbol in instruments else did_you_mean(symbol, instruments)
+    return ", ".join(filter(None, (untraded(symbol, instruments), meant)))
+
+
+def untraded(symbol: str, instruments: Mapping[str, Instrument]) -> str:
+    """Why a venue that lists these does not trade a symbol; empty where it does."""
     instrument = instruments.get(symbol)
     if instrument is None:
-        return " ".join(filter(None, ("is not listed,", did_you_mean(symbol, instruments)))).rstrip(",")
+        return "is not listed"
     return "" if instrument.tradable else "is listed and does not trade now"
