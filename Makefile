@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos soak kills lint format bench clean
+.PHONY: help demo test chaos soak kills lint format bench docs clean
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -32,6 +32,9 @@ lint: .venv/ready  ## Style, types and floors
 format: .venv/ready  ## Let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: .venv/ready  ## docs/api.md from what the API says of itself
+	$(BIN)/python -m tests.apidocs
 
 bench: .venv/ready  ## Speed beside its peers, as ratios (makes their environments on first use)
 	$(BIN)/python -m benchmarks

@@ -10,6 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field
 Side = Literal["buy", "sell"]
 Opinion = Literal["buy", "sell", "exit"]
 
+MOST = 500
+"""How many a list may hold that is asked for, or sent."""
+SYMBOL = r"^(?:[\w.\-]{1,32}:)?[\w.\-]{1,32}$"
+"""A pair, behind its venue's name if that is not the default one."""
+NAME = r"^[\w.\-]{1,64}$"
+"""What a strategy, a consumer, a report is called."""
+
 
 class Body(BaseModel):
     """A body that does not change once it is made."""
@@ -81,7 +88,7 @@ class Quote(Body):
     rate_per_s: float | None
     change: float | None
     change_since: str | None
-    spark: list[float]
+    spark: list[float] = []
     note: str = ""
 
 
@@ -291,9 +298,9 @@ class Watchlist(Body):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    add: list[str] = Field([], max_length=500)
-    remove: list[str] = Field([], max_length=500)
-    replace: list[str] | None = Field(None, max_length=500)
+    add: list[str] = Field([], max_length=MOST)
+    remove: list[str] = Field([], max_length=MOST)
+    replace: list[str] | None = Field(None, max_length=MOST, description="Stands alone.")
 
 
 class Start(Body):
@@ -301,7 +308,7 @@ class Start(Body):
 
     strategy: str = Field(max_length=64)
     name: str | None = Field(None, max_length=64, description="What its signals are called, and its consumer.")
-    symbols: list[str] = Field([], max_length=500, description="All pairs unless given.")
+    symbols: list[str] = Field([], max_length=MOST, description="All pairs unless given.")
     bars: str | None = Field(None, max_length=32)
     parameters: dict[str, Any] = Field({}, max_length=64)
 
@@ -314,6 +321,19 @@ class Backtest(Body):
     parameters: list[str] = Field([], max_length=64, description="`rsi_period=14`, or `macd_rsi.fast=8`.")
     bars: str = Field("1m", max_length=32)
     fee_bps: float = Field(10.0, ge=0, le=1000)
+
+
+class Retry(Body):
+    """Dead letters to put back, by the ids they have in their queue."""
+
+    queue: str = Field(min_length=1, max_length=200)
+    ids: list[str] = Field(min_length=1, max_length=MOST)
+
+
+class Retried(Body):
+    """How many dead letters were put back."""
+
+    retried: int
 
 
 class Failure(Body):

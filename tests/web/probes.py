@@ -357,7 +357,7 @@ def signal(pair: str) -> shown.Signal:
 def letter() -> shown.Letter:
     return shown.Letter(
         id=f"{TS_MS}-0",
-        queue="dlq:trades:BTCUSDT",
+        queue="dlq:momentum",
         stream="trades:BTCUSDT",
         entry=f"{TS_MS}-7",
         error="ValueError: not a price",
