@@ -1,17 +1,134 @@
-"""The page `market`."""
+"""The page of the market: what is followed, one pair's candles and trades, signals, and who gives them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from nicegui import ui
+from nicegui.element import Element
+from nicegui.events import GenericEventArguments
+from pydantic import ValidationError
 
+from cryptostream import __version__
+from cryptostream.errors import CryptostreamError
+from cryptostream.web import shown
+from cryptostream.web.dashboard import MOUNTED
 from cryptostream.web.dashboard.frame import frame
-from cryptostream.web.dashboard.markup import tag
+from cryptostream.web.dashboard.watching import INTERVALS, Message, Watching, symbols
 from cryptostream.web.probes import Commands, Probes
+
+_EVERY_S = 0.3
+_ASSETS = Path(__file__).parent / "assets"
+
+Wish = Mapping[str, Any]
+
+
+class MarketView(
+    Element,
+    component=str(_ASSETS / "market.js"),
+    esm={"cryptostream": str(_ASSETS)},
+):
+    """The page's body in the browser. It takes messages in their order, and asks for the whole if it missed one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.props["intervals"] = INTERVALS
+        self._sent = 0
+
+    def send(self, message: Message) -> None:
+        """Tell it what has changed."""
+        self._sent += 1
+        self.run_method("take", {**message, "n": self._sent})
+
+
+class _Page:
+    """One browser's page: its timer, and what its buttons ask for."""
+
+    def __init__(self, probes: Probes, commands: Commands, pair: str) -> None:
+        self._commands = commands
+        self._watching = Watching(probes)
+        if pair:
+            self._watching.choose(pair)
+        self._view = MarketView()
+        self._view.on("wish", self._wished)
+        self._one_by_one = asyncio.Lock()
+        ui.timer(_EVERY_S, self._tell)
+
+    async def _tell(self) -> None:
+        async with self._one_by_one:
+            await self._tell_now()
+
+    async def _tell_now(self) -> None:
+        try:
+            message = await self._watching.message()
+        except Exception:
+            self._watching.forget()  # what was not sent is not known
+            raise
+        if message:
+            self._view.send(message)
+
+    async def _wished(self, event: GenericEventArguments) -> None:
+        wish = event.args if isinstance(event.args, dict) else {}
+        kind = wish.get("wish")
+        if kind in ("watch", "whole"):
+            async with self._one_by_one:
+                self._watch(wish)
+                await self._tell_now()
+        elif (ask := self._asked(str(kind), wish)) is not None:
+            self._view.send({"answer": await answered(str(kind), ask)})
+
+    def _watch(self, wish: Wish) -> None:
+        if wish.get("wish") == "whole":
+            self._watching.forget()
+        else:
+            self._watching.choose(str(wish.get("pair") or self._watching.pair)[:80], _interval(wish))
+
+    def _asked(self, kind: str, wish: Wish) -> Callable[[], Awaitable[shown.Answered]] | None:
+        """What to ask for, made only when it is asked for, because a wish may be nonsense."""
+        commands = self._commands
+        asks: dict[str, Callable[[], Awaitable[shown.Answered]]] = {
+            "add": lambda: commands.watchlist(shown.Watchlist(add=symbols(str(wish["text"])))),
+            "remove": lambda: commands.watchlist(shown.Watchlist(remove=symbols(str(wish["text"])))),
+            "start": lambda: commands.start(shown.Start.model_validate(wish["start"])),
+            "stop": partial(commands.stop, str(wish.get("name"))),
+            "parameters": lambda: commands.parameters(str(wish["name"]), dict(wish["parameters"])),
+        }
+        return asks.get(kind)
 
 
 def page(probes: Probes, commands: Commands) -> None:
     """Register it."""
 
     @ui.page("/")
-    def shown() -> None:
+    def market(pair: str = "") -> None:
+        ui.add_head_html(f'<link rel="stylesheet" href="{MOUNTED}/assets/market.css?v={__version__}">')
         with frame(probes, "market"):
-            told = tag("p")
-            ui.timer(0.5, lambda: told.set_text(f"market: {len(probes.quotes())} pairs"))
+            _Page(probes, commands, pair[:80])
+
+
+async def answered(kind: str, ask: Callable[[], Awaitable[shown.Answered]]) -> Message:
+    """What became of a wish: a verdict for each part, or why there is none."""
+    try:
+        answer = await ask()
+    except CryptostreamError as error:
+        return {"to": kind, "failed": " - ".join(filter(None, (str(error), error.hint)))}
+    except (ValidationError, KeyError, TypeError, ValueError) as error:
+        return {"to": kind, "failed": _first(error)}
+    return {"to": kind, "verdicts": _verdicts(answer), "unanswered": answer.unanswered}
+
+
+def _verdicts(answer: shown.Answered) -> Sequence[Mapping[str, Any]]:
+    return [verdict.model_dump(include={"what", "accepted", "why"}) for verdict in answer.verdicts]
+
+
+def _first(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:3])
+    return "that cannot be read"
+
+
+def _interval(wish: Wish) -> str:
+    interval = wish.get("interval")
+    return interval if interval in (*INTERVALS, "auto") else ""

@@ -1,0 +1,71 @@
+/* Numbers and times of a chart: where its ticks are, and how they are written. Times are UTC. */
+
+const SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
+const TIME_STEPS = [
+  SECOND, 2 * SECOND, 5 * SECOND, 10 * SECOND, 15 * SECOND, 30 * SECOND, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE,
+  30 * MINUTE, HOUR, 2 * HOUR, 4 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY, 14 * DAY, 28 * DAY, 91 * DAY, 364 * DAY,
+];
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const two = (number) => String(number).padStart(2, "0");
+
+/** From one tick to the next: 1, 2 or 5 times a power of ten, with about so many in the span. */
+export function tickStep(span, count) {
+  const rough = span / Math.max(1, count);
+  const power = 10 ** Math.floor(Math.log10(rough));
+  return power * ([1, 2, 5].find((each) => each * power >= rough) ?? 10);
+}
+
+export function ticks(low, high, count) {
+  if (!(high > low)) return [];
+  const step = tickStep(high - low, count);
+  const found = [];
+  for (let at = Math.ceil(low / step); at * step <= high; at++) found.push(at * step);
+  return found;
+}
+
+export const timeStep = (least) => TIME_STEPS.find((step) => step >= least) ?? TIME_STEPS.at(-1);
+
+/** A tick's time: the day where one begins, seconds where ticks are that close. */
+export function tickTime(ms, step) {
+  const date = new Date(ms);
+  if (ms % DAY === 0 || step >= DAY) return `${date.getUTCDate()} ${MONTHS[date.getUTCMonth()]}`;
+  const clock = `${two(date.getUTCHours())}:${two(date.getUTCMinutes())}`;
+  return step < MINUTE ? `${clock}:${two(date.getUTCSeconds())}` : clock;
+}
+
+export function fullTime(ms) {
+  const date = new Date(ms);
+  const day = `${date.getUTCDate()} ${MONTHS[date.getUTCMonth()]}`;
+  return `${day} ${two(date.getUTCHours())}:${two(date.getUTCMinutes())}:${two(date.getUTCSeconds())}`;
+}
+
+/** Milliseconds of "2024-11-14T17:30:00.123000", which is UTC. */
+export const moment = (text) => Date.parse(`${text.slice(0, 23).replace("Z", "")}Z`);
+
+/** "17:30:00" of such a text. */
+export const clock = (text) => text.slice(11, 19);
+
+const formats = new Map();
+
+/** 45123.5 with two digits: "45,123.50". */
+export function money(value, digits) {
+  if (!formats.has(digits)) {
+    formats.set(digits, new Intl.NumberFormat("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits }));
+  }
+  return formats.get(digits).format(value);
+}
+
+const compact = new Intl.NumberFormat("en-US", { notation: "compact", maximumFractionDigits: 2 });
+const small = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 3 });
+export const brief = (value) => (Math.abs(value) >= 1 ? compact : small).format(value);
+
+/** How many decimals a price's text has, without the zeros at its end; at least two from one on. */
+export function decimals(text) {
+  const [whole, fraction = ""] = text.split(".");
+  return Math.min(10, Math.max(fraction.replace(/0+$/, "").length, Number(whole) ? 2 : 4));
+}
+
+export const digitsFor = (price) => (price >= 1 ? 2 : Math.min(10, 3 - Math.floor(Math.log10(price || 1))));
+
+/** 0.0125 as "+1.25%", with a true minus. */
+export const percent = (share) => `${share < 0 ? "\u2212" : "+"}${Math.abs(share * 100).toFixed(2)}%`;

@@ -1,0 +1,90 @@
+/* Strategies that run, and those that could: start, stop, new parameters. */
+import { Answer } from "cryptostream/answer.js";
+import { clock } from "cryptostream/scale.js";
+
+const SIGNS = { running: "\u25cf", waiting: "\u25d0", paused: "\u2016", failed: "\u2715", installed: "\u25cb" };
+const ORDER = ["failed", "running", "waiting", "paused", "installed"];
+
+/** What was typed, as the kind of value that it replaces. */
+function typed(text, before) {
+  if (typeof before === "string") return text;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+export const Strategies = {
+  components: { Answer },
+  props: { rows: Object, now: Object, answer: Object, busy: Boolean, intervals: Array },
+  emits: ["wish", "dismiss"],
+  template: `
+    <section class="panel strategies" aria-label="Strategies">
+      <header><h2>Strategies</h2><small>{{ running }}</small></header>
+      <answer :answer="answer" :busy="busy" waits="Asking the processes that run strategies&#8230;" @dismiss="$emit('dismiss')" />
+      <ul v-if="all.length" class="scroll">
+        <li v-for="row in all" :key="row.key">
+          <div class="what">
+            <span class="sign" :class="row.state" aria-hidden="true">{{ signs[row.state] }}</span>
+            <span class="name"><strong>{{ row.name }}</strong><small v-if="row.kind !== row.name"> {{ row.kind }}</small>
+              <small class="more">{{ about(row) }}</small>
+              <small v-if="row.why" class="more" :class="row.state === 'failed' ? 'down' : 'warn'">{{ row.why }}</small>
+            </span>
+            <button v-if="hasForm(row)" type="button" class="act" :aria-expanded="String(opened === row.key)" @click="toggle(row)">{{ row.state === "installed" ? "Start\u2026" : "Set\u2026" }}</button>
+            <button v-if="row.state === 'paused' || row.state === 'failed'" type="button" class="act" :disabled="busy" :aria-label="'Start ' + row.name" @click="goOn(row)">Start</button>
+            <button v-else-if="row.state !== 'installed'" type="button" class="act" :disabled="busy" :aria-label="'Stop ' + row.name" @click="$emit('wish', { wish: 'stop', name: row.name })">Stop</button>
+          </div>
+          <form v-if="opened === row.key" class="form" @submit.prevent="submit(row)">
+            <template v-if="row.state === 'installed'">
+              <label>Pairs <input v-model="form.symbols" class="field" maxlength="400" placeholder="all pairs" spellcheck="false"></label>
+              <label>Bars <select v-model="form.bars" class="field"><option v-for="each in intervals" :key="each">{{ each }}</option></select></label>
+              <label>Name <input v-model="form.name" class="field" maxlength="64" :placeholder="row.name" spellcheck="false"></label>
+            </template>
+            <label v-for="(value, name) in row.parameters" :key="name">{{ name }} <input v-model="form.parameters[name]" class="field" maxlength="64" spellcheck="false"></label>
+            <p v-if="row.state !== 'installed'" class="soft">New parameters begin with empty memory: the strategy warms up again.</p>
+            <p class="buttons"><button type="submit" class="act main" :disabled="busy">{{ row.state === "installed" ? "Start" : "Set" }}</button> <button type="button" class="act" @click="opened = ''">Cancel</button></p>
+          </form>
+        </li>
+      </ul>
+      <p v-else class="empty">{{ now.arrived ? "No strategy is known here yet." : "Loading\u2026" }}</p>
+    </section>`,
+  data: () => ({ opened: "", form: { symbols: "", bars: "1m", name: "", parameters: {} } }),
+  created() {
+    this.signs = SIGNS;
+  },
+  computed: {
+    all() {
+      const place = (row) => ORDER.indexOf(row.state);
+      return Object.values(this.rows).sort((one, other) => place(one) - place(other) || (one.key < other.key ? -1 : 1));
+    },
+    running() {
+      return `${this.all.filter((row) => row.state === "running").length} running`;
+    },
+  },
+  methods: {
+    about(row) {
+      const parameters = Object.entries(row.parameters).map(([name, value]) => `${name} ${value}`).join(", ");
+      const parts = row.state === "installed" ? [parameters] : [row.state, row.bars, parameters, row.last_signal && `last signal ${clock(row.last_signal)}`];
+      return parts.filter(Boolean).join(" \u00b7 ");
+    },
+    hasForm: (row) => row.state === "installed" || Object.keys(row.parameters).length > 0,
+    toggle(row) {
+      this.opened = this.opened === row.key ? "" : row.key;
+      const parameters = Object.fromEntries(Object.entries(row.parameters).map(([name, value]) => [name, typeof value === "string" ? value : JSON.stringify(value)]));
+      const bars = this.intervals.includes(this.now.interval) ? this.now.interval : "1m";
+      this.form = { symbols: this.now.pair, bars, name: "", parameters };
+    },
+    submit(row) {
+      const parameters = Object.fromEntries(Object.entries(this.form.parameters).map(([name, text]) => [name, typed(text, row.parameters[name])]));
+      this.opened = "";
+      if (row.state !== "installed") return this.$emit("wish", { wish: "parameters", name: row.name, parameters });
+      const symbols = this.form.symbols.toUpperCase().split(/[\s,;]+/).filter(Boolean);
+      const name = this.form.name.trim() || null;
+      this.$emit("wish", { wish: "start", start: { strategy: row.kind, name, symbols, bars: this.form.bars, parameters } });
+    },
+    goOn(row) {
+      this.$emit("wish", { wish: "start", start: { strategy: row.kind, name: row.name } });
+    },
+  },
+};

@@ -1,0 +1,192 @@
+"""What one browser watches of the market, and what it is to be told next: differences, as plain data."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cryptostream.errors import BusRefused, BusUnavailable, NotFound, UsageError
+from cryptostream.web import shown
+from cryptostream.web.dashboard.candles import MOST, Candles
+from cryptostream.web.dashboard.differences import Newest, Rows
+from cryptostream.web.probes import Probes
+
+INTERVALS = ("1s", "5s", "15s", "1m", "5m", "15m", "1h", "4h", "1d")
+ENOUGH = 30
+"""Candles that an interval must show to be taken by itself."""
+
+_BY_ITSELF = ("1m", "15s", "5s", "1s")
+_TAPE, _SIGNALS, _SPARK_TURNS = 50, 100, 10
+_TRADES = "trades:"
+
+Message = dict[str, Any]
+
+
+class Watching:
+    """One pair's candles and tape, all quotes, signals and strategies."""
+
+    def __init__(self, probes: Probes) -> None:
+        self._probes = probes
+        self.pair = ""
+        self._asked = "auto"
+        self.interval = ""
+        self.forget()
+
+    def forget(self) -> None:
+        """The browser has nothing: the next message tells it everything."""
+        self._turn, self._anew = 0, "all"
+        self._quotes, self._strategies, self._state = Rows(), Rows(), Rows()
+        self._signals = Newest()
+        self._sparks: dict[str, Sequence[int]] = {}
+        self._forget_pair()
+
+    def choose(self, pair: str, interval: str = "") -> None:
+        """Watch this pair; the interval stays as it is unless one is given, and `auto` finds one."""
+        self._asked = interval or self._asked
+        self.pair, self.interval = pair, "" if self._asked == "auto" else self._asked
+        self._anew = self._anew or "pair"
+        self._forget_pair()
+
+    def _forget_pair(self) -> None:
+        self._candles, self._tape, self._marks = Candles(), Newest(), Newest()
+
+    async def message(self) -> Message:
+        """What has changed since the last message; empty where nothing has.
+
+        `anew` says what the browser is to forget before: `all`, or what it has of the `pair`.
+        """
+        quotes = {pair_of(quote): quote for quote in self._probes.quotes()}
+        if not self.pair and quotes:
+            self.choose(liveliest(quotes))
+        self._turn += 1
+        strategies = {f"{each.consumer}/{each.name}": _strategy(each) for each in self._probes.strategies()}
+        told: dict[str, Any] = {
+            "quotes": self._quotes.changed({pair: self._quote(pair, quote) for pair, quote in quotes.items()}),
+            "strategies": self._strategies.changed(strategies),
+        }
+        said = await self._try_pair(told)
+        told["state"] = self._state.changed({"now": self._now(said)})
+        told["anew"], self._anew = self._anew, ""
+        return {part: change for part, change in told.items() if change}
+
+    async def _try_pair(self, told: dict[str, Any]) -> str:
+        """Why there is nothing to see of the pair, or no more; empty where there is."""
+        if not self.pair:
+            return ""
+        try:
+            told["candles"] = await self._bars()
+            told["tape"] = await self._trades()
+            if self._turn % 2:
+                told["signals"], told["marks"] = await self._opinions()
+        except NotFound as error:
+            return str(error)
+        except (BusUnavailable, BusRefused) as error:
+            return f"the bus: {error}"
+        except UsageError as error:
+            return str(error)
+        return ""
+
+    def _now(self, said: str) -> Mapping[str, Any]:
+        return {
+            "pair": self.pair,
+            "asked": self._asked,
+            "interval": self.interval,
+            "said": said,
+            "ingesters": any(each.startswith("ingest") for each in self._probes.about().running),
+            "redis": self._probes.health().redis_connected,
+        }
+
+    def _quote(self, pair: str, quote: shown.Quote) -> Mapping[str, Any]:
+        if self._turn % _SPARK_TURNS == 1 or not self._sparks.get(pair):
+            self._sparks[pair] = sparks(quote.spark)
+        return {
+            "pair": quote.pair,
+            "exchange": quote.exchange,
+            "state": quote.state,
+            "note": quote.note,
+            "price": quote.price,
+            "side": quote.side,
+            "change": None if quote.change is None else round(quote.change, 5),
+            "since": quote.change_since,
+            "rate": None if quote.rate_per_s is None else round(quote.rate_per_s, 1),
+            "spark": self._sparks[pair],
+        }
+
+    async def _bars(self) -> Mapping[str, Any] | None:
+        bars = await self._found_bars()
+        return self._candles.changed(bars)
+
+    async def _found_bars(self) -> Sequence[shown.Bar]:
+        if self.interval:
+            return await self._probes.bars(self.pair, self.interval, limit=MOST)
+        for interval in _BY_ITSELF:
+            bars = await self._probes.bars(self.pair, interval, limit=MOST)
+            if len(bars) >= ENOUGH:
+                break
+        self.interval = interval
+        return bars
+
+    async def _trades(self) -> Message | None:
+        trades = await self._probes.trades(self.pair, limit=_TAPE)
+        rows = [_trade(trades[at]) for at in self._tape.fresh([each.id for each in trades])]
+        return {"rows": rows} if rows else None
+
+    async def _opinions(self) -> tuple[Message | None, Message | None]:
+        of_all = await self._probes.signals(None, limit=_SIGNALS)
+        of_pair = await self._probes.signals(self.pair, limit=_SIGNALS)
+        logged = [_signal(of_all[at]) for at in self._signals.fresh([_key(each) for each in of_all])]
+        marked = [_signal(of_pair[at]) for at in self._marks.fresh([_key(each) for each in of_pair])]
+        return {"rows": logged} if logged else None, {"rows": marked} if marked else None
+
+
+def pair_of(quote: shown.Quote) -> str:
+    """A pair as probes are asked for it: with its exchange where its stream's name has it."""
+    return quote.stream.removeprefix(_TRADES) if quote.stream.startswith(_TRADES) else quote.pair
+
+
+def liveliest(quotes: Mapping[str, shown.Quote]) -> str:
+    """The pair to begin with: where most is traded, the first of these by name."""
+    return min(quotes, key=lambda pair: (-(quotes[pair].rate_per_s or 0.0), pair))
+
+
+def sparks(prices: Sequence[float]) -> list[int]:
+    """Prices as heights from 0 to 99.
+
+    >>> sparks([10.0, 12.0, 11.0]), sparks([5.0, 5.0])
+    ([0, 99, 50], [50, 50])
+    """
+    low, high = min(prices, default=0.0), max(prices, default=0.0)
+    if high <= low:
+        return [50] * len(prices)
+    return [round(99 * (price - low) / (high - low)) for price in prices]
+
+
+def symbols(text: str) -> list[str]:
+    """Symbols as people type them: with commas or spaces between, in any case.
+
+    >>> symbols("btcusdt, ethusdt  ETHUSDT")
+    ['BTCUSDT', 'ETHUSDT']
+    """
+    return list(dict.fromkeys(symbol.upper() for symbol in re.split(r"[\s,;]+", text) if symbol))
+
+
+def _strategy(strategy: shown.Strategy) -> Mapping[str, Any]:
+    return strategy.model_dump(mode="json")
+
+
+def _key(signal: shown.Signal) -> tuple[str, str, str, str]:
+    return signal.exchange, signal.pair, signal.strategy, signal.id
+
+
+def _signal(signal: shown.Signal) -> Mapping[str, Any]:
+    told = signal.model_dump(mode="json", exclude={"values"})
+    return {**told, "key": "/".join(_key(signal)), "values": _values(signal.values)}
+
+
+def _values(values: Mapping[str, float]) -> Mapping[str, str]:
+    return {name: f"{value:.6g}" for name, value in values.items()}
+
+
+def _trade(trade: shown.Trade) -> Mapping[str, Any]:
+    if trade.kind == "gap":
+        return {"id": trade.id, "ts": trade.ts, "gap": [trade.gap_from, trade.gap_to], "cause": trade.cause}
+    return {"id": trade.id, "ts": trade.ts, "price": trade.price, "qty": trade.qty, "side": trade.side}
