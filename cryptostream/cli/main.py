@@ -25,6 +25,7 @@ from cryptostream.cli import (
     streams,
     tail,
     verify,
+    watchlist,
 )
 from cryptostream.cli.command import app
 
@@ -49,6 +50,7 @@ __all__ = [
     "streams",
     "tail",
     "verify",
+    "watchlist",
 ]
 
 

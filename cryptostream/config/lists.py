@@ -22,10 +22,11 @@ def listed(value: Any) -> Any:
 def _symbols(value: Any) -> Any:
     """A list, a comma text, or `@file` among either."""
     found = listed(value)
-    return list(_expanded(found)) if isinstance(found, list | tuple) else found
+    return list(expanded(found)) if isinstance(found, list | tuple) else found
 
 
-def _expanded(items: Any) -> Iterator[Any]:
+def expanded(items: Any) -> Iterator[Any]:
+    """Each of a list of words, comma texts and `@file`s by itself. Raises ValueError for a file that is no list."""
     for item in items:
         if isinstance(item, str) and item.startswith("@"):
             yield from _from_file(Path(item[1:]))

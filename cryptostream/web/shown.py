@@ -301,6 +301,7 @@ class Watchlist(Body):
     add: list[str] = Field([], max_length=MOST)
     remove: list[str] = Field([], max_length=MOST)
     replace: list[str] | None = Field(None, max_length=MOST, description="Stands alone.")
+    reset: bool = Field(False, description="Follow what the configurations say again; stands alone.")
 
 
 class Start(Body):
