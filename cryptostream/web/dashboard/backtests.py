@@ -1,14 +1,130 @@
-"""The page `backtests`."""
+"""The page of backtests: the reports in the data folder, one of them in full, and a form that runs another."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from nicegui import ui
+from nicegui.element import Element
+from nicegui.events import GenericEventArguments
+from pydantic import ValidationError
 
+from cryptostream.errors import CryptostreamError
+from cryptostream.web import shown
+from cryptostream.web.dashboard.frame import frame
+from cryptostream.web.dashboard.pipeline import STYLE
+from cryptostream.web.dashboard.reviewing import Message, Reviewing
 from cryptostream.web.probes import Commands, Probes
+
+_EVERY_S = 0.5
+_LONGEST = 2000
+_ASSETS = Path(__file__).parent / "assets"
+
+Wish = Mapping[str, Any]
+
+
+class BacktestsView(Element, component=str(_ASSETS / "backtests.js"), esm={"cryptostream": str(_ASSETS)}):
+    """The page's body in the browser. It takes messages in their order, and asks for the whole if it missed one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sent = 0
+
+    def send(self, message: Message) -> None:
+        """Tell it what has changed."""
+        self._sent += 1
+        self.run_method("take", {**message, "n": self._sent})
+
+
+class _Page:
+    """One browser's page: its timer, and what its form asks for."""
+
+    def __init__(self, probes: Probes, commands: Commands) -> None:
+        self._commands = commands
+        self._reviewing = Reviewing(probes)
+        self._view = BacktestsView()
+        self._view.on("wish", self._wished)
+        self._one_by_one = asyncio.Lock()
+        ui.timer(_EVERY_S, self._tell)
+
+    async def _tell(self, *, whole: bool = False) -> None:
+        async with self._one_by_one:
+            if whole:
+                self._reviewing.forget()
+            if message := await self._reviewing.message():
+                self._view.send({**message, "whole": whole})
+
+    async def _wished(self, event: GenericEventArguments) -> None:
+        wish = event.args if isinstance(event.args, dict) else {}
+        match wish.get("wish"):
+            case "whole":
+                await self._tell(whole=True)
+            case "open":
+                self._view.send(await self._reviewing.opened(str(wish.get("name"))[:_LONGEST]))
+            case "run":
+                self._view.send({"answer": await answered(self._commands, wish)})
+                await self._tell()
 
 
 def page(probes: Probes, commands: Commands) -> None:
     """Register it."""
 
     @ui.page("/backtests")
-    def shown() -> None:
-        told = ui.label("backtests")
-        ui.timer(0.5, lambda: told.set_text(f"backtests: {len(probes.quotes())} pairs"))
+    def backtests() -> None:
+        ui.add_head_html(STYLE)
+        with frame(probes, "backtests"):
+            _Page(probes, commands)
+
+
+async def answered(commands: Commands, wish: Wish) -> Message:
+    """The job that a form began, or why there is none."""
+    try:
+        job = await commands.backtest(wanted(wish))
+    except CryptostreamError as error:
+        return {"failed": " - ".join(filter(None, (str(error), error.hint)))}
+    except ValidationError as error:
+        first = error.errors()[0]
+        return {"failed": f"{first['loc'][0]}: {first['msg']}"}
+    return {"job": job.id}
+
+
+def wanted(wish: Wish) -> shown.Backtest:
+    """A form as it was filled in. Raises ValidationError."""
+    fee = wish.get("fee")
+    return shown.Backtest.model_validate(
+        {
+            "sources": words(wish.get("sources")),
+            "strategies": words(wish.get("strategies")),
+            "parameters": parameters(wish.get("parameters")),
+            "bars": str(wish.get("bars") or "1m").strip(),
+            **({} if fee in (None, "") else {"fee_bps": fee}),
+        }
+    )
+
+
+def words(told: object) -> list[str]:
+    """What is written with commas or spaces between.
+
+    >>> words("trades:BTCUSDT, trades:ETHUSDT"), words(["macd_rsi"])
+    (['trades:BTCUSDT', 'trades:ETHUSDT'], ['macd_rsi'])
+    """
+    if isinstance(told, list):
+        return [str(each)[:_LONGEST] for each in told]
+    return re.findall(r"[^\s,]+", str(told or "")[:_LONGEST])
+
+
+def parameters(told: object) -> list[str]:
+    """Parameters as they are typed: a comma between two of them, or between the values of one.
+
+    >>> parameters("fast=8,12, slow=21..34:13")
+    ['fast=8,12', 'slow=21..34:13']
+    """
+    found: list[str] = []
+    for word in words(told):
+        if "=" in word or not found:
+            found.append(word)
+        else:
+            found[-1] += f",{word}"
+    return found

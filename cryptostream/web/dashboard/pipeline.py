@@ -1,14 +1,110 @@
-"""The page `pipeline`."""
+"""The page of the pipeline: what is wrong now, the way from sockets to readers, dead letters and their way back."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 from nicegui import ui
+from nicegui.element import Element
+from nicegui.events import GenericEventArguments
 
+from cryptostream import __version__
+from cryptostream.errors import CryptostreamError
+from cryptostream.web import shown
+from cryptostream.web.dashboard import MOUNTED
+from cryptostream.web.dashboard.frame import frame
+from cryptostream.web.dashboard.working import MOST_LETTERS, Message, Working
 from cryptostream.web.probes import Commands, Probes
+
+STYLE = f'<link rel="stylesheet" href="{MOUNTED}/assets/pipeline.css?v={__version__}">'
+_EVERY_S = 1.0
+_LONGEST = 128
+_ASSETS = Path(__file__).parent / "assets"
+
+Wish = Mapping[str, Any]
+
+
+class PipelineView(Element, component=str(_ASSETS / "pipeline.js"), esm={"cryptostream": str(_ASSETS)}):
+    """The page's body in the browser. It takes messages in their order, and asks for the whole if it missed one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sent = 0
+
+    def send(self, message: Message) -> None:
+        """Tell it what has changed."""
+        self._sent += 1
+        self.run_method("take", {**message, "n": self._sent})
+
+
+class _Page:
+    """One browser's page: its timer, and what its buttons ask for."""
+
+    def __init__(self, probes: Probes, commands: Commands) -> None:
+        self._commands = commands
+        self._working = Working(probes)
+        self._view = PipelineView()
+        self._view.on("wish", self._wished)
+        self._one_by_one = asyncio.Lock()
+        ui.timer(_EVERY_S, self._tell)
+
+    async def _tell(self, *, whole: bool = False) -> None:
+        async with self._one_by_one:
+            if whole:
+                self._working.forget()
+            if message := await self._working.message():
+                self._view.send({**message, "whole": whole})
+
+    async def _wished(self, event: GenericEventArguments) -> None:
+        wish = event.args if isinstance(event.args, dict) else {}
+        if wish.get("wish") == "whole":
+            await self._tell(whole=True)
+            return
+        answer = await answered(self._commands, wish)
+        self._view.send({"answer": {**answer, "to": str(wish.get("to"))[:_LONGEST]}})
+        await self._tell()
 
 
 def page(probes: Probes, commands: Commands) -> None:
     """Register it."""
 
     @ui.page("/pipeline")
-    def shown() -> None:
-        told = ui.label("pipeline")
-        ui.timer(0.5, lambda: told.set_text(f"pipeline: {len(probes.quotes())} pairs"))
+    def pipeline() -> None:
+        ui.add_head_html(STYLE)
+        with frame(probes, "pipeline"):
+            _Page(probes, commands)
+
+
+async def answered(commands: Commands, wish: Wish) -> Message:
+    """What became of a wish, which may be nonsense: it came from a browser."""
+    asks: dict[str, Callable[[Wish], Awaitable[Message]]] = {
+        "pause": lambda wish: _verdicts(commands.pause(_text(wish, "name"))),
+        "resume": lambda wish: _verdicts(commands.resume(_text(wish, "name"))),
+        "retry": lambda wish: _retried(commands, _text(wish, "queue"), wish.get("ids")),
+    }
+    ask = asks.get(str(wish.get("wish")))
+    if ask is None:
+        return {"failed": "there is no such wish"}
+    try:
+        return await ask(wish)
+    except CryptostreamError as error:
+        return {"failed": " - ".join(filter(None, (str(error), error.hint)))}
+
+
+async def _verdicts(asked: Awaitable[shown.Answered]) -> Message:
+    answer = await asked
+    verdicts = [verdict.model_dump(include={"what", "accepted", "why"}) for verdict in answer.verdicts]
+    return {"verdicts": verdicts, "unanswered": answer.unanswered}
+
+
+async def _retried(commands: Commands, queue: str, ids: object) -> Message:
+    wanted = [str(each)[:_LONGEST] for each in ids][:MOST_LETTERS] if isinstance(ids, list) else []
+    done = await commands.retry(queue, wanted)
+    group = queue.removeprefix("dlq:")
+    left = f"; {len(wanted) - done} could not be" if done < len(wanted) else ""
+    return {"said": f"{done} given back to {group}, which handles {'it' if done == 1 else 'them'} again{left}"}
+
+
+def _text(wish: Wish, name: str) -> str:
+    return str(wish.get(name, ""))[:_LONGEST]

@@ -26,6 +26,7 @@ class Facts(msgspec.Struct, frozen=True):
     made: str
     source: str
     strategies: dict[str, dict[str, Any]]
+    benchmark: dict[str, Any]
     curves: dict[str, Any]
 
 
@@ -81,13 +82,14 @@ class Reports:
 
     def _report(self, name: str) -> shown.Report:
         facts = self._facts(name)
+        compared = {**facts.strategies, str(facts.benchmark.get("name", "benchmark")): facts.benchmark}
         return shown.Report(
             name=name,
             made=facts.made,
-            source=facts.source,
+            source=facts.source.replace(f"{self.folder.parent}/", ""),
             strategies=list(facts.strategies),
             page=f"/reports/{name}" if _is_regular(self._path(name, ".html")) else None,
-            figures={strategy: _numbers(figures) for strategy, figures in facts.strategies.items()},
+            figures={strategy: _numbers(figures) for strategy, figures in compared.items()},
         )
 
     def _facts(self, name: str) -> Facts:

@@ -1,0 +1,171 @@
+/* Tables of rows by key that take differences; how numbers and times are written. */
+import { nextTick } from "vue";
+
+const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+const tenth = new Intl.NumberFormat("en-US", { maximumFractionDigits: 1 });
+
+export const UNKNOWN = "–";
+const missing = (value) => value === null || value === undefined || value === "";
+const known = (write) => (value, now) => (missing(value) ? UNKNOWN : write(value, now));
+
+export const count = known((value) => whole.format(value));
+export const rate = known((value) => (value >= 100 ? whole : tenth).format(value));
+export const bytes = known((value) => {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let place = 0;
+  for (; value >= 1024 && place < units.length - 1; place += 1) value /= 1024;
+  return `${(place && value < 100 ? tenth : whole).format(value)} ${units[place]}`;
+});
+export const ms = known((value) => {
+  if (Math.abs(value) >= 10_000) return `${tenth.format(value / 1000)} s`;
+  return `${(value >= 100 ? whole : tenth).format(value)} ms`;
+});
+export const ago = known((value, now) => {
+  const past = Math.max(0, Math.round((now - Date.parse(value)) / 1000));
+  if (past < 2) return "now";
+  if (past < 120) return `${past} s ago`;
+  if (past < 7200) return `${Math.round(past / 60)} min ago`;
+  return past < 172_800 ? `${Math.round(past / 3600)} h ago` : `${Math.round(past / 86_400)} d ago`;
+});
+export const moment = known((value) => `${value.slice(0, 10)} ${value.slice(11, 19)}`);
+const text = (value) => (missing(value) ? "" : String(value));
+
+const WRITERS = { count, rate, bytes, ms, ago, moment, text, state: text };
+const MARKS = { running: "●", paused: "❚❚", failed: "✕", waiting: "○" };
+
+/** Rows by key, as `differences.Rows` tells them. */
+export function take(rows, change) {
+  for (const key of change.gone) rows.delete(key);
+  for (const [key, fields] of Object.entries(change.put)) rows.set(key, { ...rows.get(key), ...fields, key });
+}
+
+const compare = (a, b) => (typeof a === "string" ? a.localeCompare(b, "en", { numeric: true }) : a - b);
+/** A table that is sorted by a click on a column's name. Cells are text, never HTML. */
+export const Rows = {
+  name: "Rows",
+  props: {
+    name: String,
+    columns: Array,
+    rows: Object,
+    now: Number,
+    by: String,
+    down: Boolean,
+    most: { type: Number, default: 100 },
+    filter: { type: String, default: "" },
+    picked: String,
+    cards: Boolean,
+  },
+  emits: ["act", "pick"],
+  data() {
+    return { column: this.by, falling: this.down, all: false };
+  },
+  computed: {
+    found() {
+      const words = this.filter.toLowerCase().split(/\s+/).filter(Boolean);
+      const list = [...this.rows.values()];
+      return words.length ? list.filter((row) => words.every((word) => String(row.key).toLowerCase().includes(word))) : list;
+    },
+    sorted() {
+      const { column, falling } = this;
+      return [...this.found].sort((a, b) => {
+        const [left, right] = [a[column], b[column]];
+        if (missing(left) || missing(right)) return missing(left) - missing(right) || compare(a.key, b.key);
+        return (falling ? compare(right, left) : compare(left, right)) || compare(a.key, b.key);
+      });
+    },
+    shown() {
+      return this.all ? this.sorted : this.sorted.slice(0, this.most);
+    },
+  },
+  methods: {
+    sort(column) {
+      this.falling = this.column === column.key ? !this.falling : column.kind !== undefined && column.kind !== "text";
+      this.column = column.key;
+    },
+    order(column) {
+      return this.column === column.key ? (this.falling ? "descending" : "ascending") : "none";
+    },
+    write(row, column) {
+      return (WRITERS[column.kind] ?? text)(row[column.key], this.now);
+    },
+    classes(row, column) {
+      const value = row[column.key];
+      return [
+        column.kind && !column.left && !["text", "state"].includes(column.kind) ? "n" : "",
+        column.actions ? "acts-cell" : "",
+        column.wide ? "wide" : "",
+        column.kind === "state" ? `is-${value}` : "",
+        column.warns && column.warns(value, row) ? "warns" : "",
+      ];
+    },
+    mark: (value) => MARKS[value] ?? "",
+    async act(row, action, event) {
+      const button = event.currentTarget;
+      this.$emit("act", row, action);
+      await nextTick();
+      if (button.isConnected) button.focus();
+    },
+  },
+  template: `
+    <div class="scroll" tabindex="0" role="region" :aria-label="name">
+      <table class="list" :class="{ cards }">
+        <thead><tr>
+          <th v-for="column in columns" :key="column.key" scope="col" :class="classes({}, column)"
+              :aria-sort="column.actions ? null : order(column)">
+            <span v-if="column.actions" class="hidden-text">{{ column.label }}</span>
+            <button v-else type="button" class="sorts" :title="column.title" @click="sort(column)">{{ column.label }}</button>
+          </th>
+        </tr></thead>
+        <tbody>
+          <tr v-for="row in shown" :key="row.key" :aria-selected="picked === undefined ? null : picked === row.key"
+              :class="{ picked: picked === row.key }">
+            <td v-for="column in columns" :key="column.key" :class="classes(row, column)" :title="column.hint && column.hint(row)" :data-label="column.label">
+              <template v-if="column.actions">
+                <button v-for="action in column.actions(row)" :key="action" type="button" class="act small"
+                        :aria-label="action + ' ' + row.key" @click="act(row, action, $event)">{{ action }}</button>
+              </template>
+              <button v-else-if="column.picks" type="button" class="picks" @click="$emit('pick', row)">{{ write(row, column) }}</button>
+              <template v-else-if="column.signed">
+                <span :class="row[column.key] > 0 ? 'up' : row[column.key] < 0 ? 'down' : ''">{{ column.signed(row) }}</span>
+              </template>
+              <span v-else-if="column.kind === 'state'"><span class="mark" aria-hidden="true">{{ mark(row[column.key]) }}</span>{{ write(row, column) }}</span>
+              <template v-else>{{ column.told ? column.told(row) : write(row, column) }}</template>
+            </td>
+          </tr>
+        </tbody>
+      </table>
+      <p v-if="filter && !found.length" class="empty">Nothing is called like that.</p>
+      <p v-if="sorted.length > most" class="more">
+        <button type="button" class="act small" @click="all = !all">{{ all ? "Show " + most : "Show all " + sorted.length }}</button>
+      </p>
+    </div>`,
+};
+
+/** The last minutes of a number, as a line. */
+export const Line = {
+  name: "Line",
+  props: { points: Array, width: { type: Number, default: 120 } },
+  computed: {
+    path() {
+      const known = this.points.filter((value) => value !== null);
+      if (known.length < 2) return "";
+      const low = Math.min(0, ...known);
+      const high = Math.max(...known) || 1;
+      const step = 100 / (this.width - 1);
+      const first = this.width - this.points.length;
+      let up = true;
+      return this.points
+        .map((value, at) => {
+          if (value === null) {
+            up = true;
+            return "";
+          }
+          const told = `${up ? "M" : "L"}${((first + at) * step).toFixed(1)} ${(22 - (20 * (value - low)) / (high - low || 1)).toFixed(1)}`;
+          up = false;
+          return told;
+        })
+        .join("");
+    },
+  },
+  template: `<svg class="line" viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true"><path :d="path" /></svg>`,
+};
