@@ -5,11 +5,12 @@ RUN python -m venv /opt/cryptostream
 ENV PATH=/opt/cryptostream/bin:$PATH
 COPY pyproject.toml README.md LICENSE ./
 COPY cryptostream ./cryptostream
-RUN pip install --no-cache-dir --disable-pip-version-check '.[fast,postgres]'
+RUN pip install --no-cache-dir --disable-pip-version-check '.[fast,postgres,dashboard]'
 
 FROM python:3.11-slim-bookworm
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin cryptostream \
-    && install -d -o 10001 -g 10001 -m 0700 /data
+    && install -d -o 10001 -g 10001 -m 0700 /data \
+    && install -d -o 10001 -g 10001 -m 0755 /tokens
 COPY --from=build /opt/cryptostream /opt/cryptostream
 ENV PATH=/opt/cryptostream/bin:$PATH \
     PYTHONUNBUFFERED=1 \

@@ -37,8 +37,11 @@ def expanded(word: str) -> str:
 
 
 def own_commands() -> dict[str, list[str]]:
+    """The commands of those services that run our program."""
     services = {
-        name: service for name, service in COMPOSE["services"].items() if service.get("image") == "cryptostream"
+        name: service
+        for name, service in COMPOSE["services"].items()
+        if service.get("image") == "cryptostream" and "entrypoint" not in service
     }
     return {name: [expanded(word) for word in service["command"]] for name, service in services.items()}
 
@@ -74,7 +77,7 @@ def test_compose_has_a_durable_redis_an_ingester_and_a_consumer() -> None:
         "yes",
         "noeviction",
     ]
-    assert own_commands().keys() == {"ingest", "consumer"}
+    assert own_commands().keys() == {"ingest", "consumer", "serve"}
 
 
 def test_the_consumer_of_compose_is_one_in_the_file_that_it_mounts() -> None:
@@ -90,11 +93,45 @@ def test_the_consumer_of_compose_is_one_in_the_file_that_it_mounts() -> None:
     assert not config.feeds
 
 
-@pytest.mark.parametrize("service", sorted(own_commands()))
+@pytest.mark.parametrize("service", sorted(COMPOSE["services"].keys() - {"redis"}))
 def test_containers_run_with_nothing_they_do_not_need(service: str) -> None:
     told = COMPOSE["services"][service]
     assert (told["read_only"], told["cap_drop"], told["security_opt"]) == (True, ["ALL"], ["no-new-privileges:true"])
-    assert told["stop_grace_period"] == "15s"  # more than the ten seconds of a drain
+    assert told["mem_limit"]
+    assert told["pids_limit"]
+    if service in own_commands():
+        assert told["stop_grace_period"] == "15s"  # more than the ten seconds of a drain
+
+
+@pytest.mark.parametrize("service", sorted(COMPOSE["services"]))
+def test_containers_are_reached_from_this_machine_alone_and_are_of_one_version(service: str) -> None:
+    told = COMPOSE["services"][service]
+    assert all(port.startswith("127.0.0.1:") for port in told.get("ports", []))
+    assert told["image"] == "cryptostream" or re.search(r":v?\d+\.\d+", told["image"])
+    assert ("observability" in told.get("profiles", ())) == (service in ("prometheus", "grafana"))
+
+
+def test_the_tokens_of_serve_are_made_once_and_prometheus_can_read_the_lesser_one_only(tmp_path: Path) -> None:
+    services = COMPOSE["services"]
+    _, option, program = services["tokens"]["entrypoint"]
+    runs = []
+    for _ in range(2):
+        subprocess.run([sys.executable, option, program, tmp_path], check=True, timeout=30)
+        runs.append({path.name: (path.read_text(), path.stat().st_mode & 0o777) for path in tmp_path.iterdir()})
+    made, again = runs
+    assert made == again
+    assert {name: mode for name, (_, mode) in made.items()} == {"token": 0o400, "read-token": 0o444}
+    environment = {
+        name: value.replace("/tokens", str(tmp_path))
+        for name, value in services["serve"]["environment"].items()
+        if name.endswith("_FILE")
+    }
+    config = load([], flags={"serve": {"host": "0.0.0.0"}}, env=environment).config
+    told = [config.serve.token, config.serve.read_token]
+    assert [one and one.get_secret_value() for one in told] == [made["token"][0], made["read-token"][0]]
+    scraped = yaml.safe_load((ROOT / "configs/prometheus/prometheus.yml").read_text())["scrape_configs"][0]
+    assert scraped["authorization"]["credentials_file"] == "/tokens/read-token"
+    assert scraped["static_configs"] == [{"targets": ["serve:8000"]}]
 
 
 def test_the_image_starts_and_checks_itself_by_our_own_commands() -> None:

@@ -96,13 +96,10 @@ def _all(probes: Probes, watched: Watched | WatchedConsumers | None) -> Iterator
 
 
 def _of_pipeline(pipeline: shown.Pipeline) -> Iterator[Metric]:
-    latency = {"0.5": pipeline.latency.p50_ms, "0.99": pipeline.latency.p99_ms}
-    yield gauges(
-        "latency_seconds",
-        "From the exchange's time of a record until the bus had answered, of the last minute.",
-        "quantile",
-        [(share, None if ms is None else ms / 1000) for share, ms in latency.items()],
-    )
+    for share, ms in (("p50", pipeline.latency.p50_ms), ("p99", pipeline.latency.p99_ms)):
+        if ms is not None:
+            told = f"The {share} of the time from the exchange to the bus' answer, of the last minute."
+            yield gauge(f"latency_{share}_seconds", told, ms / 1000)
     yield gauge("gaps_open", "Places where trades are missing and looked for.", len(pipeline.gaps_open))
     kept = sorted(pipeline.dead_letters.items())[:MAX_GROUPS]
     yield gauges("dead_letters_kept", "Dead letters that wait for somebody.", "queue", kept)
