@@ -12,9 +12,7 @@ Opinion = Literal["buy", "sell", "exit"]
 
 MOST = 500
 """How many a list may hold that is asked for, or sent."""
-SYMBOL = r"^(?:[\w.\-]{1,32}:)?[\w.\-]{1,32}$"
-"""A pair, behind its venue's name if that is not the default one."""
-NAME = r"^[\w.\-]{1,64}$"
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$"
 """What a strategy, a consumer, a report is called."""
 
 

@@ -194,20 +194,16 @@ async def test_an_answer_says_by_its_status_what_became_of_the_wish(
     ask: Asking, commands: FakeCommands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert (await ask("POST", "/subscribe", json=["NOSUCH"])).status_code == 409
-    monkeypatch.setattr("tests.web.probes.verdict", lambda _what: [])
     nobody = shown.Answered(request="", verdicts=[])
-    silent = nobody.model_copy(update={"unanswered": ["here:7"]})
+    silent = shown.Answered(request="1-0", verdicts=[], unanswered=["here:7"])
     for told, status, why in ((nobody, 503, "no process that consumes"), (silent, 504, "here:7")):
-        monkeypatch.setattr(commands, "pause", _answering(told))
+
+        async def pause(_consumer: str, told: shown.Answered = told) -> shown.Answered:
+            return told
+
+        monkeypatch.setattr(commands, "pause", pause)
         answer = await ask("POST", f"{V1}/consumers/momentum/pause")
         assert (answer.status_code, why in answer.json()["error"]) == (status, True)
-
-
-def _answering(told: shown.Answered) -> Any:
-    async def answer(*_: Any) -> shown.Answered:
-        return told
-
-    return answer
 
 
 WISHES: list[tuple[str, str, Any]] = [
@@ -219,6 +215,7 @@ WISHES: list[tuple[str, str, Any]] = [
     ("DELETE", f"/subscribe?symbols={','.join(MANY[:501])}", None),
     ("POST", f"{V1}/realtime/watchlist", {}),
     ("POST", f"{V1}/realtime/watchlist", {"add": ["A"], "replace": []}),
+    ("POST", f"{V1}/realtime/watchlist", {"replace": [], "reset": True}),
     ("POST", f"{V1}/realtime/watchlist", {"add": ["A"], "more": 1}),
     ("POST", f"{V1}/strategies", {"strategy": "../mine.py:Mine"}),
     ("POST", f"{V1}/strategies", {"strategy": "ma_cross", "bars": "soon"}),

@@ -12,14 +12,15 @@ from cryptostream.errors import UsageError
 from cryptostream.model.instrument import check_symbol
 from cryptostream.model.ports import Clock
 from cryptostream.model.times import moment
-from cryptostream.web.shown import MOST, NAME, SYMBOL
+from cryptostream.strategies.names import is_label
+from cryptostream.web.shown import MOST, NAME
 
 STREAMS_MOST = 50
 """Names or globs of one reader."""
 _NAME_LONGEST = 200
 _WILDCARDS_MOST = 4  # each one multiplies the work of matching a key
 _STREAM = re.compile(rf"[\w.\-:{{}}*?]{{1,{_NAME_LONGEST}}}")
-_NAME = re.compile(r"[\w.\-]{1,64}")
+_SYMBOL_LONGEST = 65  # a venue's name and a pair's
 _DEEPEST = 4
 _LONGEST_VALUE = 500
 
@@ -43,7 +44,7 @@ def pairs(texts: Iterable[str]) -> list[str]:
 
 def name(text: str) -> str:
     """What a strategy or a consumer is called. Raises UsageError."""
-    if not _NAME.fullmatch(text):
+    if not is_label(text):
         raise UsageError(f"not a name: {text[:40]!a}", hint="letters, digits and ._- only, at most 64")
     return text
 
@@ -111,7 +112,11 @@ def _is_plain(value: Any, deep: int) -> bool:
 
 
 _PAIR_TOLD = "A pair, such as BTCUSDT; another venue's behind its name: kraken:BTCUSD."
-Pair = Annotated[str, Path(pattern=SYMBOL, description=_PAIR_TOLD, examples=["BTCUSDT"]), AfterValidator(pair)]
+Pair = Annotated[
+    str,
+    Path(max_length=_SYMBOL_LONGEST, description=_PAIR_TOLD, examples=["BTCUSDT"]),
+    AfterValidator(pair),
+]
 Name = Annotated[str, Path(pattern=NAME, examples=["momentum"])]
 Limit = Annotated[int, Query(ge=1, le=MOST, description="How many at most.")]
 Since = Annotated[
@@ -129,5 +134,5 @@ Streams = Annotated[
         examples=["trades:BTCUSDT,signals:*"],
     ),
 ]
-Symbol = Annotated[str, StringConstraints(pattern=SYMBOL), AfterValidator(pair)]
+Symbol = Annotated[str, StringConstraints(min_length=1, max_length=_SYMBOL_LONGEST), AfterValidator(pair)]
 Symbols = Annotated[list[Symbol], Field(min_length=1, max_length=MOST)]

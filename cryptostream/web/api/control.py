@@ -61,15 +61,17 @@ def _watchlist(router: APIRouter, commands: Commands) -> None:
 
     @router.post(f"{_REALTIME}/watchlist", summary="Change what is followed", tags=["watchlist"], responses=_ANSWERS)
     async def watchlist(wanted: shown.Watchlist, response: Response) -> shown.Answered:
-        """`add` and `remove`, or `replace`: then these are followed and nothing else."""
-        if wanted.replace is not None and (wanted.add or wanted.remove):
-            raise UsageError("replace stands alone", hint="it says already what is followed")
-        if wanted.replace is None and not (wanted.add or wanted.remove):
-            raise UsageError("nothing is wished for", hint='{"add": ["BTCUSDT"]}')
+        """`add` and `remove`, or `replace`: then these are followed and nothing else; or `reset`."""
+        kinds = [bool(wanted.add or wanted.remove), wanted.replace is not None, wanted.reset]
+        if sum(kinds) != 1:
+            raise UsageError(
+                "replace and reset stand alone" if any(kinds) else "nothing is wished for", hint='{"add": ["BTCUSDT"]}'
+            )
         checked = shown.Watchlist(
             add=asked.pairs(wanted.add),
             remove=asked.pairs(wanted.remove),
             replace=None if wanted.replace is None else asked.pairs(wanted.replace),
+            reset=wanted.reset,
         )
         return _said(await commands.watchlist(checked), response, *_INGESTS)
 
@@ -168,10 +170,10 @@ def _found(name: str, known: Sequence[shown.Strategy]) -> shown.Strategy:
 
 
 def _said(answered: shown.Answered, response: Response, nobody: str, way_out: str) -> shown.Answered:
-    if not answered.verdicts:
-        if answered.unanswered:
-            raise Unanswered(f"no answer in time from {', '.join(answered.unanswered)}")
+    if not answered.request:
         raise Unreachable(f"there is {nobody} on this bus now", hint=way_out)
-    if not any(verdict.accepted for verdict in answered.verdicts):
+    if not answered.verdicts and answered.unanswered:
+        raise Unanswered(f"no answer in time from {', '.join(answered.unanswered)}")
+    if answered.verdicts and not any(verdict.accepted for verdict in answered.verdicts):
         response.status_code = 409
     return answered
