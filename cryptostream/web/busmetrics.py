@@ -6,7 +6,7 @@ known of it is not shown: Prometheus would take it for news.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from prometheus_client.core import Metric
@@ -67,13 +67,20 @@ _GROUP: dict[str, tuple[Callable[[Sequence[shown.Group]], float], str]] = {
 
 
 def exposed(
-    probes: Probes, accept: str = "", *, watched: Watched | WatchedConsumers | None = None
+    probes: Probes,
+    accept: str = "",
+    *,
+    watched: Watched | WatchedConsumers | None = None,
+    answers: Mapping[int, int] | None = None,
 ) -> tuple[bytes, str]:
-    """The metrics and their content type, as who asks accepts it; with `watched`, those of our own work as well."""
-    return text(lambda: _all(probes, watched), accept)
+    """The metrics and their content type, as who asks accepts it; with `watched`, those of our own work as well.
+
+    `answers` are the requests that were answered here, by status.
+    """
+    return text(lambda: _all(probes, watched, answers or {}), accept)
 
 
-def _all(probes: Probes, watched: Watched | WatchedConsumers | None) -> Iterator[Metric]:
+def _all(probes: Probes, watched: Watched | WatchedConsumers | None, answers: Mapping[int, int]) -> Iterator[Metric]:
     health, pipeline = probes.health(), probes.pipeline()
     yield build()
     yield healthy(health.status == "ok")
@@ -81,6 +88,7 @@ def _all(probes: Probes, watched: Watched | WatchedConsumers | None) -> Iterator
     yield gauge(
         "problems", "How many things are wrong now; the dashboard's Pipeline page says which.", len(pipeline.wrong)
     )
+    yield counters("http_answers", "Requests that were answered here.", "status", sorted(answers.items()))
     if watched is not None:
         yield from of_process(watched)
     if not health.redis_connected:

@@ -9,6 +9,7 @@ https://cheatsheetseries.owasp.org/cheatsheets/Cross-Site_Request_Forgery_Preven
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -63,6 +64,8 @@ class Guard:
 
     def __init__(self, app: ASGIApp, rights: Rights, clock: Clock, *, host: str, limits: Limits = _LIMITS) -> None:
         self.app = app
+        self.answers: Counter[int] = Counter()
+        """How many requests were answered, by status."""
         self._rights = rights
         self._clock = clock
         self._host = host
@@ -72,7 +75,9 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await self._http(scope, receive, Sealed(send, whole=scope["method"] != "HEAD"))
+            sealed = Sealed(send, whole=scope["method"] != "HEAD")
+            await self._http(scope, receive, sealed)
+            self.answers[sealed.status or 0] += 1
         elif scope["type"] == "websocket":
             await self._websocket(scope, receive, send)
         else:

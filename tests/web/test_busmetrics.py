@@ -131,6 +131,12 @@ def test_what_is_not_known_is_left_out(field: str) -> None:
     assert found["group_unknown_lag_streams group=momentum"] == 1
 
 
+def test_answers_are_counted_by_status() -> None:
+    text = exposed(FakeProbes(), answers={200: 41, 429: 7})[0].decode()
+    assert 'cryptostream_http_answers_total{status="200"} 41.0' in text
+    assert 'cryptostream_http_answers_total{status="429"} 7.0' in text
+
+
 def test_a_process_that_ingests_and_serves_shows_both_and_nothing_twice() -> None:
     watched = Watched(
         feed=lambda: FeedStats(total_messages=7, reconnects_by={"closed": 1}, lag_ms=1.0),

@@ -264,6 +264,14 @@ async def test_a_body_is_small_flat_json(made: Ask, wanted: dict[str, Any], stat
 
 
 @pytest.mark.row(36)
+async def test_answers_are_counted_by_status(made: Ask) -> None:
+    asking = made()
+    for path in ("/stats", "/stats", "/broken"):
+        await asking(path)
+    await asking("/stats", headers={"host": "evil.example"})
+    assert asking.guard.answers == {200: 2, 500: 1, 421: 1}
+
+
 async def test_a_body_without_a_length_is_bounded_too(made: Ask) -> None:
     async def endless() -> Any:
         while True:

@@ -26,6 +26,8 @@ class BusProbes:
     """See `web.probes.Probes`. `watched` is the ingest of the same process, for its metrics."""
 
     def __init__(self, config: Config, bus: Bus, board: Board, jobs: Jobs, watched: Watched | None = None) -> None:
+        self.answers: Mapping[int, int] = {}
+        """How many requests were answered, by status, for the metrics."""
         self._watched = watched
         self._config = config
         self._bus = bus
@@ -151,7 +153,7 @@ class BusProbes:
     def metrics(self, accept: str) -> tuple[bytes, str]:
         from cryptostream.web import busmetrics
 
-        return busmetrics.exposed(self, accept, watched=self._watched)
+        return busmetrics.exposed(self, accept, watched=self._watched, answers=self.answers)
 
     async def indicators(self, symbol: str) -> Sequence[shown.Indicators]:
         return []
