@@ -15,9 +15,10 @@ from cryptostream.errors import DataQuality, NotFound
 if TYPE_CHECKING:
     from cryptostream.bus.connect import Bus
     from cryptostream.config import Config, Loaded
-    from cryptostream.engine.runtime import Companion
-    from cryptostream.wiring import Consuming, Until
+    from cryptostream.engine.runtime import Companion, Work
+    from cryptostream.wiring import Until
 
+Facts = Callable[[], Sequence[ConsumerFacts]]
 _LOOK_S = 0.5
 _EVERY_S = 1.0
 
@@ -71,24 +72,36 @@ async def run(
     asked = None if loaded.origin("consume.health_port") == "default" else True
     await _tell_missing(config, names, bus)
     async with AsyncExitStack() as opened:
-        running = await opened.enter_async_context(wiring.consumers(config, names, bus, until))
-        rules = {name: config.alerts[name] for name in alerts}
-        running += await opened.enter_async_context(wiring.alerts(rules, config, bus, until))
+        work, facts = await _work(config, names, alerts, bus, until, opened)
         stall = await opened.enter_async_context(Stall())
-        companions: list[Companion] = [_progress(config, running), *wiring.until_lost(config, bus)]
-        if served := wiring.consumers_health(config, running, stall, asked=asked):
+        companions: list[Companion] = [_progress(config, names, facts), *wiring.until_lost(config, bus)]
+        if served := wiring.consumers_health(config, facts, stall, asked=asked):
             opened.callback(served.close)
             companions.append(served)
         if fail_on_gap:
-            companions.append(_until_lost(running, lambda: runtime.drain()))
-        pipelines = [one.pipeline for one in running]
-        runtime = Runtime(pipelines, clock=SystemClock(), companions=companions, duration_s=duration_s)
+            companions.append(_until_lost(facts, lambda: runtime.drain()))
+        runtime = Runtime(work, clock=SystemClock(), companions=companions, duration_s=duration_s)
         code = await runtime.run()
-    if render.err().is_terminal and not _prints(config, running):
-        render.note(str(line(None, [one.facts() for one in running])))
+    if render.err().is_terminal and not _prints(config, names):
+        render.note(str(line(None, facts())))
     if fail_on_gap:
-        _check_loss(running)
+        _check_loss(facts())
     return code
+
+
+async def _work(
+    config: "Config", names: Sequence[str], alerts: Sequence[str], bus: "Bus", until: "Until", opened: AsyncExitStack
+) -> "tuple[Sequence[Work], Facts]":
+    """What runs, and who says how it is: what is to end by itself obeys nobody meanwhile."""
+    from cryptostream import wiring
+
+    if until == wiring.Until():
+        hosting = wiring.Hosting(config, bus, names, alerts)
+        return [hosting], hosting.facts
+    running = await opened.enter_async_context(wiring.consumers(config, names, bus, until))
+    rules = {name: config.alerts[name] for name in alerts}
+    running += await opened.enter_async_context(wiring.alerts(rules, config, bus, until))
+    return [one.pipeline for one in running], lambda: [one.facts() for one in running]
 
 
 async def _tell_missing(config: "Config", names: Sequence[str], bus: "Bus") -> None:
@@ -102,35 +115,35 @@ async def _tell_missing(config: "Config", names: Sequence[str], bus: "Bus") -> N
             render.note(f"{name}: there is no stream {', '.join(told.read)} yet; waiting for it")
 
 
-def _until_lost(running: "Sequence[Consuming]", drain: Callable[[], None]) -> "Companion":
+def _until_lost(facts: "Facts", drain: Callable[[], None]) -> "Companion":
     """A companion that asks to drain once entries were lost."""
 
     async def watch() -> None:
         clock = SystemClock()
-        while not any(one.stats.lost for one in running):
+        while not any(one.group.lost for one in facts()):
             await clock.sleep(_LOOK_S)
         drain()
 
     return watch
 
 
-def _check_loss(running: "Sequence[Consuming]") -> None:
-    lost = {one.pipeline.name: one.stats.lost for one in running if one.stats.lost}
+def _check_loss(facts: Sequence[ConsumerFacts]) -> None:
+    lost = {one.name: one.group.lost for one in facts if one.group.lost}
     if lost:
         told = ", ".join(f"{name} never read {count:,} entries" for name, count in lost.items())
         raise DataQuality(f"{told}: trimmed before that", hint="keep more with bus.maxlen, or read sooner")
 
 
-def _progress(config: "Config", running: "Sequence[Consuming]") -> "Companion":
+def _progress(config: "Config", names: Sequence[str], look: "Facts") -> "Companion":
     """The live line on a terminal, unless entries are printed there: a companion."""
 
     async def repaint() -> None:
         console, clock, before = render.err(), SystemClock(), 0
-        if not console.is_terminal or _prints(config, running):
+        if not console.is_terminal or _prints(config, names):
             return
         with Live(console=console, auto_refresh=False, transient=True) as live:
             while True:
-                facts = [one.facts() for one in running]
+                facts = look()
                 read = sum(one.group.read for one in facts)
                 live.update(line((read - before) / _EVERY_S, facts), refresh=True)
                 before = read
@@ -139,10 +152,9 @@ def _progress(config: "Config", running: "Sequence[Consuming]") -> "Companion":
     return repaint
 
 
-def _prints(config: "Config", running: "Sequence[Consuming]") -> bool:
+def _prints(config: "Config", names: Sequence[str]) -> bool:
     """Whether entries are printed, so that nothing else should be."""
-    known = (config.consumers.get(one.pipeline.name) for one in running)
-    return any("console" in sink for told in known if told is not None for sink in told.write)
+    return any("console" in sink for name in names for sink in config.consumers[name].write)
 
 
 def line(rate: float | None, facts: Sequence[ConsumerFacts]) -> Text:

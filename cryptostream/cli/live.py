@@ -11,8 +11,9 @@ from cryptostream.engine.clock import SystemClock, within
 if TYPE_CHECKING:
     from cryptostream.bus.connect import Bus
     from cryptostream.config import Config, Loaded
-    from cryptostream.engine.runtime import Companion
-    from cryptostream.wiring import Alerting, Consuming, Counting, Ingest, Plan
+    from cryptostream.engine.runtime import Companion, Work
+    from cryptostream.wiring import Alerting, Counting, Hosting, Ingest, Plan
+    from cryptostream.wiring.beside import Consumed
 
 
 _LAST_WORD_S = 0.5
@@ -83,12 +84,13 @@ async def live(config: "Config", plans: Sequence["Plan"], wish: Wish, *, give_up
         companions += [counting] if counting else []
         companions += wiring.until_lost(config, bus) if bus else []
         alerting = wiring.Alerting(stage)
-        consumers = await _consumers(config, bus, opened) if bus and wish.consumers else []
+        hosting = _hosting(config, bus) if bus and wish.consumers else None
+        consumers = hosting.facts if hosting else list
         companions += [alerting, *_health(config, stage, alerting, counting, consumers, wish, opened)]
         companions += _served(config, wish, counting, consumers, opened) if counting else []
         companions += [wiring.until_gap(stage, lambda: runtime.drain())] if wish.fail_on_gap else []
-        pipelines = [*stage.pipelines, *(consumer.pipeline for consumer in consumers)]
-        runtime = Runtime(pipelines, clock=clock, companions=companions, duration_s=wish.duration_s)
+        work: list[Work] = [*stage.pipelines, *([hosting] if hosting else ())]
+        runtime = Runtime(work, clock=clock, companions=companions, duration_s=wish.duration_s)
         code = await runtime.run()
         if counting and not counting.trouble:
             with suppress(TimeoutError):  # the drain may have taken nearly all the time there is
@@ -100,11 +102,10 @@ async def live(config: "Config", plans: Sequence["Plan"], wish: Wish, *, give_up
         return code
 
 
-async def _consumers(config: "Config", bus: "Bus", opened: AsyncExitStack) -> "Sequence[Consuming]":
+def _hosting(config: "Config", bus: "Bus") -> "Hosting":
     from cryptostream import wiring
 
-    made = await opened.enter_async_context(wiring.consumers(config, list(config.consumers), bus, wiring.Until()))
-    return [*made, *await opened.enter_async_context(wiring.alerts(config.alerts, config, bus))]
+    return wiring.Hosting(config, bus, list(config.consumers), list(config.alerts))
 
 
 def _shown(bus: "Bus | None", stage: "Ingest", wish: Wish) -> "Companion":
@@ -121,7 +122,7 @@ def _health(
     stage: "Ingest",
     alerting: "Alerting",
     counting: "Counting | None",
-    consumers: "Sequence[Consuming]",
+    consumers: "Consumed",
     wish: Wish,
     opened: AsyncExitStack,
 ) -> "list[Companion]":
@@ -137,7 +138,7 @@ def _health(
 
 
 def _served(
-    config: "Config", wish: Wish, counting: "Counting", consumers: "Sequence[Consuming]", opened: AsyncExitStack
+    config: "Config", wish: Wish, counting: "Counting", consumers: "Consumed", opened: AsyncExitStack
 ) -> "list[Companion]":
     """API and dashboard, in a thread with a bus connection of their own: who looks holds up nothing."""
     from cryptostream import wiring

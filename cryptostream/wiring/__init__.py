@@ -16,6 +16,7 @@ from cryptostream.wiring.beside import (
 )
 from cryptostream.wiring.consumers import Consuming, Until, consumers, patterns, place_param
 from cryptostream.wiring.following import Following, following
+from cryptostream.wiring.hosting import Hosting
 from cryptostream.wiring.ingest import Ingest, Running, ingest
 from cryptostream.wiring.plans import Plan, plans
 
@@ -25,6 +26,7 @@ __all__ = [
     "Consuming",
     "Counting",
     "Following",
+    "Hosting",
     "Ingest",
     "KeyOf",
     "Plan",

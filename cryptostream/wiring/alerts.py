@@ -79,6 +79,15 @@ async def alerts(
         ]
 
 
+@asynccontextmanager
+async def alert(name: str, group: str, config: Config, on: Bus) -> AsyncIterator[Consuming]:
+    """One of these consumers: that of the target of a rule whose group is so called. Raises as `alerts`."""
+    rule = config.alerts[name]
+    async with AsyncExitStack() as opened:
+        target = groups(name, rule)[group]
+        yield await _consumer(name, group, target, rule, config, on, Until(), os.environ, opened)
+
+
 def groups(name: str, rule: AlertConfig) -> dict[str, Told]:
     """What the groups of a rule's targets are called: `alert-strong-webhook`, a second one `alert-strong-webhook-2`."""
     found: dict[str, Told] = {}

@@ -22,7 +22,6 @@ from cryptostream.feed.discover import LIVE
 from cryptostream.feed.refresh import limited
 from cryptostream.model.finding import Level, warn
 from cryptostream.wiring.basics import INGESTER
-from cryptostream.wiring.consumers import Consuming
 from cryptostream.wiring.following import Following
 from cryptostream.wiring.ingest import Ingest
 from cryptostream.wiring.plans import discovered
@@ -38,6 +37,8 @@ ALERTS_EVERY_S = 3.0
 _UNTOLD = warn(
     "bus eviction", "it does not tell what it does when its memory is full", "let our user ask: ACL SETUSER ... +info"
 )
+Consumed = Callable[[], Sequence[ConsumerFacts]]
+"""How the consumers of a process are."""
 _log = logs.get("wiring")
 
 
@@ -200,13 +201,13 @@ def health(
     stage: Ingest,
     alerting: Alerting,
     counting: Counting | None,
-    consumers: Sequence[Consuming] = (),
+    consumers: Consumed = list,
     *,
     asked: bool | None,
 ) -> "Endpoint | None":
     """Health over HTTP: a companion whose port is taken from now on; None where the default port is somebody else's.
 
-    `consumers` are those that run in the same process.
+    `consumers` says how those are that run in the same process.
 
     Raises ConfigError for an address that cannot be had, or, where it was `asked` for, is taken.
     """
@@ -217,10 +218,7 @@ def health(
         wanted = sum(len(feed.connections) for feed in stage.feeds)
         started = stage.reached or not wanted
         of_feeds = reasons(stage.feed(), published(), connections_wanted=wanted, started=started)
-        return [*of_feeds, *alerting.reasons, *of_consumers(facts())]
-
-    def facts() -> Sequence[ConsumerFacts]:
-        return [one.facts() for one in consumers]
+        return [*of_feeds, *alerting.reasons, *of_consumers(consumers())]
 
     def published() -> PublisherStats:
         stats = stage.published()
@@ -232,13 +230,13 @@ def health(
         pairs=stage.facts,
         stats=lambda: counters(stage.feed(), published(), stage.pairs),
         reasons=unwell,
-        consumers=facts,
+        consumers=consumers,
     )
     told = config.ingest
     return endpoint(watched, told.health_host, told.health_port, asked=bool(asked), token=told.token)
 
 
-def counted(counting: Counting, consumers: Sequence[Consuming] = ()) -> "Watched":
+def counted(counting: Counting, consumers: Consumed = list) -> "Watched":
     """The counters of a process as of seconds ago, for who asks from another thread: what counts, nobody else touches.
 
     Its health is not told: that is what `health` is for.
@@ -251,19 +249,17 @@ def counted(counting: Counting, consumers: Sequence[Consuming] = ()) -> "Watched
         pairs=lambda: counting.pairs,
         stats=dict,
         reasons=list,
-        consumers=lambda: [one.facts() for one in consumers],
+        consumers=consumers,
     )
 
 
-def consumers_health(
-    config: Config, running: Sequence[Consuming], stall: Stall, *, asked: bool | None
-) -> "Apart | None":
+def consumers_health(config: Config, consumers: Consumed, stall: Stall, *, asked: bool | None) -> "Apart | None":
     """Health of a process that only consumes, from a thread of its own; else as `health`. Raises ConfigError."""
     from cryptostream.web.apart import Apart
     from cryptostream.web.health import watched
     from cryptostream.web.app import endpoint
 
     told = config.consume
-    facts = watched(lambda: [one.facts() for one in running], stall)
+    facts = watched(consumers, stall)
     served = endpoint(facts, told.health_host, told.health_port, asked=bool(asked), token=told.token)
     return Apart(served) if served else None
