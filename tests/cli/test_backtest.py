@@ -184,6 +184,24 @@ def test_a_report_and_the_round_trips_are_written(run: Run, daily: Path, tmp_pat
     assert f"{made} round trips" in found.stderr
 
 
+def test_what_is_kept_lies_in_the_data_folder_with_its_curves_and_its_page(
+    run: Run, daily: Path, tmp_path: Path
+) -> None:
+    answer = told(run(str(daily), "--strategy", "macd_rsi", "--bars", "5s", "--keep", "first"))
+    folder = tmp_path / "data" / "reports"
+    kept = json.loads((folder / "first.json").read_text())
+    curves = kept.pop("curves")
+    assert {**answer, "made": kept["made"]} == kept
+    assert (folder / "first.html").read_text().startswith("<!DOCTYPE html>")
+    lengths = {len(line) for kind in ("equity", "drawdown") for line in curves[kind].values()}
+    assert lengths == {len(curves["times_ms"])}
+    assert curves["equity"].keys() == {"macd_rsi", "buy and hold"}
+    assert min(curves["drawdown"]["macd_rsi"]) == pytest.approx(answer["strategies"]["macd_rsi"]["max_drawdown"])
+    assert curves["equity"]["macd_rsi"][-1] == pytest.approx(answer["strategies"]["macd_rsi"]["final"])
+    refused = run(str(daily), "--strategy", "macd_rsi", "--keep", "../first")
+    assert (refused.exit_code, "no name for a report" in refused.stderr) == (2, True)
+
+
 def test_processes_change_nothing_and_what_they_print_is_none_of_the_data(
     run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

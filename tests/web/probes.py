@@ -158,6 +158,9 @@ class FakeProbes:
             raise NotFound(f"report {name} has no page")
         return self.pages[name]
 
+    async def recordings(self) -> Sequence[str]:
+        return ["recordings/november.parquet"]
+
     def jobs(self) -> Sequence[shown.Job]:
         return self.told_jobs
 

@@ -119,7 +119,7 @@ export default {
           said: processes ? `${count(sums.messages)} so far` : "" },
         { name: "Published", value: rate(now.published), unit: "/s", line: "published",
           said: processes ? `${count(sums.duplicates)} came twice` : "" },
-        { name: "Exchange to bus", value: ms(now.p50), line: "p99", said: `median; 99 % within ${ms(now.p99)}` },
+        { name: "Exchange to bus", value: ms(now.p50), line: "p99", said: now.p99 === null ? "of the last minute" : `median; 99 % within ${ms(now.p99)}` },
         { name: "Gaps open", value: count(now.gaps_open ?? null), warns: some(now.gaps_open),
           said: `${count(sums.gaps_opened ?? 0)} opened, ${count(sums.gaps_filled ?? 0)} filled`
             + (some(sums.gaps_unfillable) ? `, ${count(sums.gaps_unfillable)} cannot be` : "") },
@@ -242,7 +242,7 @@ export default {
       <section class="panel" aria-labelledby="ingesters">
         <header><h2 id="ingesters">Ingesters</h2><small v-if="rows.ingesters.size">counted since each started</small></header>
         <Rows v-if="rows.ingesters.size" cards name="Ingesters" :columns="columns.ingesters" :rows="rows.ingesters" :now="time" by="process" />
-        <p v-else class="empty">Nobody ingests. <code>cryptostream ingest --symbols BTCUSDT,ETHUSDT</code> in another terminal begins.</p>
+        <p v-else class="empty">Nobody ingests. In another terminal: <code class="block">cryptostream ingest --symbols BTCUSDT,ETHUSDT</code></p>
       </section>
 
       <section class="panel" aria-labelledby="streams">
