@@ -129,6 +129,9 @@ async def test_a_pair_is_added_and_removed_without_a_trade_of_the_others_lost(
         )
         stats = one.stage.feed()
         assert (stats.reconnects, stats.gaps_opened, stats.connection_errors) == (0, 0, 0)
+        told: Any = await bus.command.xrange("events:binance")
+        left = [entry["cause"] for _, entry in told if entry["event"] == "disconnected"]
+        assert left == ["its pairs changed"] * 2  # once the next socket had been heard
     for pair in ("BTCUSDT", "ETHUSDT", "SOLUSDT"):
         stored: Any = await bus.command.xrange(f"trades:{pair}")
         assert len(stored) > 20
@@ -166,6 +169,17 @@ async def test_all_ingesters_obey_and_say_the_same(exchange: LocalExchange, bus:
             found = await ask(bus, **args)
             assert (one.pairs, other.pairs, found.unanswered) == (follow, follow, [])
             assert [answer.verdicts[0] for answer in found.answers] == [Verdict(str(*args.values())[2:-2], True)] * 2
+
+        async def obeyed() -> bool:
+            return one.pairs == ["BTCUSDT"]
+
+        async with other.following._turn:  # it is busy, and finds what the first has stored by then
+            asking = asyncio.ensure_future(ask(bus, add=["BTCUSDT"], remove=["XRPUSDT"]))
+            await until(obeyed)
+        found = await asking
+        assert [answer.verdicts for answer in found.answers] == [
+            [Verdict("BTCUSDT", True), Verdict("XRPUSDT", True)]
+        ] * 2
 
 
 async def test_a_list_replaces_what_is_configured_until_it_is_reset(
@@ -256,3 +270,15 @@ async def test_what_is_not_traded_any_more_is_left_out_and_can_be_taken_back(
     async with ingesting(exchange, bus, tmp_path) as one:
         assert one.pairs == ["BTCUSDT", "ETHUSDT", "XRPUSDT"]
         assert (await verdicts(bus, remove=["OLDUSDT"]))[0].accepted
+
+
+async def test_a_pair_that_had_to_be_left_out_stays_so_until_it_is_asked_for(
+    exchange: LocalExchange, bus: Bus, tmp_path: Path
+) -> None:
+    async with ingesting(exchange, bus, tmp_path, {"symbols": ["BTCUSDT"]}, {"symbols": ["SOLUSDT"]}) as one:
+        feed = one.stage.feeds[1]
+        feed._isolate(feed.connections[0])  # as frames that are too large do
+        await ask(bus, add=["XRPUSDT"])
+        assert one.pairs == ["BTCUSDT", "XRPUSDT"]
+        assert await verdicts(bus, add=["SOLUSDT"]) == [Verdict("SOLUSDT", True)]
+        assert one.pairs == ["BTCUSDT", "SOLUSDT", "XRPUSDT"]

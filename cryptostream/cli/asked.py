@@ -39,7 +39,7 @@ async def ask(bus: "Bus", verb: str, args: Mapping[str, Any], role: "Role") -> "
 def show(found: "Answered", output: Output) -> int:
     """Print what became of a wish; the exit code: 3 where any of it was refused."""
     rows = [one.model_dump() for one in found.verdicts]
-    if render.chosen(output) is Output.TABLE:
+    if render.chosen(output) in (Output.TABLE, Output.CSV):
         rows = [{**row, "by": ", ".join(row["by"])} for row in rows]
     render.rows(rows, output, columns=_COLUMNS)
     for silent in found.unanswered:

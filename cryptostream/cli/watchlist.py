@@ -68,7 +68,7 @@ async def _show(call: Call, output: Output) -> int:
         wishes = await control.wishes(bus, control.WATCHLIST)
         ingesters = await admin.read_counters(bus)
     rows = _rows(wishes, ingesters)
-    if render.chosen(output) is Output.TABLE:
+    if render.chosen(output) in (Output.TABLE, Output.CSV):
         rows = [{**row, "followed_by": ", ".join(row["followed_by"])} for row in rows]
     render.rows(rows, output, columns=_COLUMNS)
     if ALL in wishes:

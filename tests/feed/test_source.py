@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cryptostream.feed.source import Feed, FeedSettings
+from cryptostream.feed.transport import Refused
 from cryptostream.model.events import GapRecord, LedgerRecord, Micros, Record, TradeRecord
 from cryptostream.model.instrument import Channel, Interval, Subscription
 from cryptostream.model.ports import Position
@@ -178,6 +179,18 @@ async def test_a_pair_that_went_and_came_back_starts_anew() -> None:
         wires.open[0].trade(90, pair="ETHUSDT")
         await elapse(0.1)
         assert found.ids("ETHUSDT") == [1, 90]
+
+
+async def test_pairs_that_come_to_a_feed_that_has_none_are_tried_for_ever() -> None:
+    wires = Wires()
+    wires.refusal = Refused(403, {})
+    async with reading(wires, []) as found:
+        await elapse(100)
+        await found.feed.change([BTC])
+        await elapse(100)
+        wires.refusal = None
+        await elapse(100)
+        assert [wire.streams for wire in wires.open] == [["btcusdt@trade"]]
 
 
 async def test_the_same_pairs_in_another_order_change_nothing() -> None:
