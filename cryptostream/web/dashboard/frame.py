@@ -90,7 +90,7 @@ def said(health: shown.Health) -> tuple[str, str, str]:
     first, *others = health.reasons or ["nobody said why"]
     more = f"and {len(others)} more" if others else "Pipeline"
     if not health.redis_connected:
-        return "Redis does not answer.", f"What is shown is the last that was seen. {first}", more
+        return "Redis is away:", f"{first.rstrip('.')}. What is shown is the last that was seen.", more
     return "Degraded:", first, more
 
 

@@ -16,6 +16,7 @@ from cryptostream.errors import CryptostreamError
 from cryptostream.web import shown
 from cryptostream.web.dashboard import MOUNTED
 from cryptostream.web.dashboard.frame import frame
+from cryptostream.web.dashboard.rights import may_write
 from cryptostream.web.dashboard.watching import INTERVALS, Message, Watching, symbols
 from cryptostream.web.probes import Commands, Probes
 
@@ -23,6 +24,7 @@ _EVERY_S = 0.3
 _ASSETS = Path(__file__).parent / "assets"
 
 Wish = Mapping[str, Any]
+Ask = Callable[[], Awaitable[shown.Answered]]
 
 
 class MarketView(
@@ -48,7 +50,8 @@ class _Page:
 
     def __init__(self, probes: Probes, commands: Commands, pair: str) -> None:
         self._commands = commands
-        self._watching = Watching(probes)
+        self._busy = False
+        self._watching = Watching(probes, may_write=may_write())
         if pair:
             self._watching.choose(pair)
         self._view = MarketView()
@@ -61,11 +64,12 @@ class _Page:
             await self._tell_now()
 
     async def _tell_now(self) -> None:
+        message = None
         try:
             message = await self._watching.message()
-        except Exception:
-            self._watching.forget()  # what was not sent is not known
-            raise
+        finally:
+            if message is None:
+                self._watching.forget()  # what was not sent is not known
         if message:
             self._view.send(message)
 
@@ -77,7 +81,17 @@ class _Page:
                 self._watch(wish)
                 await self._tell_now()
         elif (ask := self._asked(str(kind), wish)) is not None:
-            self._view.send({"answer": await answered(str(kind), ask)})
+            self._view.send({"answer": await self._answer(str(kind), ask)})
+
+    async def _answer(self, kind: str, ask: Ask) -> Message:
+        """One wish at a time."""
+        if self._busy:
+            return {"to": kind, "failed": "one after the other: the last wish has no answer yet"}
+        self._busy = True
+        try:
+            return await answered(kind, ask)
+        finally:
+            self._busy = False
 
     def _watch(self, wish: Wish) -> None:
         if wish.get("wish") == "whole":
@@ -85,10 +99,10 @@ class _Page:
         else:
             self._watching.choose(str(wish.get("pair") or self._watching.pair)[:80], _interval(wish))
 
-    def _asked(self, kind: str, wish: Wish) -> Callable[[], Awaitable[shown.Answered]] | None:
+    def _asked(self, kind: str, wish: Wish) -> Ask | None:
         """What to ask for, made only when it is asked for, because a wish may be nonsense."""
         commands = self._commands
-        asks: dict[str, Callable[[], Awaitable[shown.Answered]]] = {
+        asks: dict[str, Ask] = {
             "add": lambda: commands.watchlist(shown.Watchlist(add=symbols(str(wish["text"])))),
             "remove": lambda: commands.watchlist(shown.Watchlist(remove=symbols(str(wish["text"])))),
             "start": lambda: commands.start(shown.Start.model_validate(wish["start"])),
@@ -108,7 +122,7 @@ def page(probes: Probes, commands: Commands) -> None:
             _Page(probes, commands, pair[:80])
 
 
-async def answered(kind: str, ask: Callable[[], Awaitable[shown.Answered]]) -> Message:
+async def answered(kind: str, ask: Ask) -> Message:
     """What became of a wish: a verdict for each part, or why there is none."""
     try:
         answer = await ask()

@@ -24,8 +24,9 @@ Message = dict[str, Any]
 class Watching:
     """One pair's candles and tape, all quotes, signals and strategies."""
 
-    def __init__(self, probes: Probes) -> None:
+    def __init__(self, probes: Probes, *, may_write: bool = True) -> None:
         self._probes = probes
+        self._may_write = may_write
         self.pair = ""
         self._asked = "auto"
         self.interval = ""
@@ -93,6 +94,7 @@ class Watching:
             "said": said,
             "ingesters": any(each.startswith("ingest") for each in self._probes.about().running),
             "redis": self._probes.health().redis_connected,
+            "may_write": self._may_write,
         }
 
     def _quote(self, pair: str, quote: shown.Quote) -> Mapping[str, Any]:

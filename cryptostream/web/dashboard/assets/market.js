@@ -23,7 +23,7 @@ export default {
   data: () => ({
     quotes: {},
     strategies: {},
-    now: { pair: "", asked: "auto", interval: "", said: "", ingesters: true, redis: true, arrived: false },
+    now: { pair: "", asked: "auto", interval: "", said: "", ingesters: true, redis: true, may_write: true, arrived: false },
     tape: [],
     signals: [],
     answers: { watchlist: null, strategies: null },
@@ -31,7 +31,6 @@ export default {
   }),
   created() {
     this.last = 0;
-    this.turn = 0;
   },
   methods: {
     /** The next message. Where one is missing, everything is asked for again, and taken from there. */
@@ -60,10 +59,9 @@ export default {
       this.signals = [];
     },
     merge(into, { put, gone }) {
-      this.turn += 1;
       for (const key of gone) delete into[key];
       for (const [key, fields] of Object.entries(put)) {
-        const row = { ...into[key], ...fields, key, turn: this.turn };
+        const row = { ...into[key], ...fields, key };
         if (fields.price) row.digits = Math.max(row.digits ?? 0, decimals(fields.price));
         into[key] = Object.freeze(row);
       }

@@ -31,9 +31,9 @@ export const Strategies = {
               <small class="more">{{ about(row) }}</small>
               <small v-if="row.why" class="more" :class="row.state === 'failed' ? 'down' : 'warn'">{{ row.why }}</small>
             </span>
-            <button v-if="hasForm(row)" type="button" class="act" :aria-expanded="String(opened === row.key)" @click="toggle(row)">{{ row.state === "installed" ? "Start\u2026" : "Set\u2026" }}</button>
+            <template v-if="now.may_write"><button v-if="hasForm(row)" type="button" class="act" :aria-expanded="String(opened === row.key)" @click="toggle(row)">{{ row.state === "installed" ? "Start\u2026" : "Set\u2026" }}</button>
             <button v-if="row.state === 'paused' || row.state === 'failed'" type="button" class="act" :disabled="busy" :aria-label="'Start ' + row.name" @click="goOn(row)">Start</button>
-            <button v-else-if="row.state !== 'installed'" type="button" class="act" :disabled="busy" :aria-label="'Stop ' + row.name" @click="$emit('wish', { wish: 'stop', name: row.name })">Stop</button>
+            <button v-else-if="row.state !== 'installed'" type="button" class="act" :disabled="busy" :aria-label="'Stop ' + row.name" @click="$emit('wish', { wish: 'stop', name: row.name })">Stop</button></template>
           </div>
           <form v-if="opened === row.key" class="form" @submit.prevent="submit(row)">
             <template v-if="row.state === 'installed'">

@@ -10,7 +10,7 @@ export const Tape = {
         <table class="list">
           <thead><tr><th scope="col">Time</th><th scope="col" class="n">Price</th><th scope="col" class="n">Quantity</th></tr></thead>
           <tbody>
-            <tr v-for="row in rows" :key="row.id" v-memo="[row.id, most, precise, digits]" :class="row.side">
+            <tr v-for="row in rows" :key="row.id" :class="row.side">
               <template v-if="row.gap"><td>{{ clock(row.ts) }}</td><td colspan="2" class="warn" :title="row.cause">&#x25a8; {{ missing(row) }}</td></template>
               <template v-else>
                 <td class="soft">{{ clock(row.ts) }}</td>

@@ -8,8 +8,46 @@ const ORDERS = {
   rate: (one, other) => (other.rate ?? -1) - (one.rate ?? -1) || ORDERS.name(one, other),
 };
 
+const way = (change) => (change > 0 ? "up" : change < 0 ? "down" : "soft");
+
+/** One pair; drawn again only when its row is another one. */
+const Pair = {
+  props: { row: Object, chosen: Boolean, busy: Boolean, writes: Boolean },
+  emits: ["choose", "remove", "step"],
+  template: `
+    <li :class="{ chosen }">
+      <button type="button" class="pair" :aria-current="chosen ? 'true' : null" :data-pair="row.key" @click="$emit('choose', row.key)"
+        @keydown.down.prevent="$emit('step', $event.target, 1)" @keydown.up.prevent="$emit('step', $event.target, -1)">
+        <span class="name">{{ row.key }}</span>
+        <svg class="spark" viewBox="0 0 100 30" preserveAspectRatio="none" aria-hidden="true" :class="way(row.change)"><polyline :points="points" /></svg>
+        <span class="price n">{{ price }}</span>
+        <span class="pace" :class="{ warn: row.state !== 'live' }" :title="row.note || null">{{ pace }}</span>
+        <span class="change n" :class="way(row.change)" :title="row.since ? 'since ' + row.since : null">{{ change }}</span>
+      </button>
+      <button v-if="writes" type="button" class="remove" :aria-label="'Remove ' + row.key" :title="'Remove ' + row.key" :disabled="busy" @click="$emit('remove', row.key)">&#x2715;</button>
+    </li>`,
+  computed: {
+    price() {
+      return this.row.price === null ? "\u2013" : money(Number(this.row.price), this.row.digits);
+    },
+    change() {
+      const { change } = this.row;
+      return change === null ? "\u2013" : `${{ up: "\u25b2 ", down: "\u25bc " }[way(change)] ?? ""}${percent(change)}`;
+    },
+    pace() {
+      if (this.row.state !== "live") return this.row.state;
+      return this.row.rate === null ? "live" : `${this.row.rate}/s`;
+    },
+    points() {
+      const across = 100 / Math.max(1, this.row.spark.length - 1);
+      return this.row.spark.map((height, at) => `${(at * across).toFixed(1)},${(28 - height * 0.26).toFixed(1)}`).join(" ");
+    },
+  },
+  methods: { way },
+};
+
 export const Watchlist = {
-  components: { Answer },
+  components: { Answer, Pair },
   props: { quotes: Object, now: Object, answer: Object, busy: Boolean },
   emits: ["wish", "dismiss"],
   template: `
@@ -24,28 +62,16 @@ export const Watchlist = {
       </header>
       <form class="find" @submit.prevent="add">
         <input ref="find" v-model="text" class="field" type="text" maxlength="400" spellcheck="false" autocapitalize="characters"
-          autocomplete="off" aria-label="Find a pair, or symbols to add" placeholder="Find, or add BTCUSDT&#8230;" @keydown.down.prevent="step(-1, 1)">
-        <button type="submit" class="act" :disabled="busy || !text.trim()">Add</button>
+          autocomplete="off" aria-label="Find a pair, or symbols to add" placeholder="Find, or add BTCUSDT&#8230;" @keydown.down.prevent="step(null, 1)">
+        <button v-if="now.may_write" type="submit" class="act" :disabled="busy || !text.trim()">Add</button>
       </form>
       <answer :answer="answer" :busy="busy" waits="Asking the ingesters&#8230;" @dismiss="$emit('dismiss')" @undo="$emit('wish', { wish: 'add', text: $event })" />
       <ul v-if="shown.length" class="scroll pairs">
-        <li v-for="(row, at) in shown" :key="row.key" v-memo="[row.turn, at, row.key === now.pair]" :class="{ chosen: row.key === now.pair }">
-          <button type="button" class="pair" :aria-current="row.key === now.pair ? 'true' : null" :data-pair="row.key"
-            @click="choose(row.key)" @keydown.down.prevent="step(at, 1)" @keydown.up.prevent="step(at, -1)">
-            <span class="name">{{ row.key }}</span>
-            <svg class="spark" viewBox="0 0 100 30" preserveAspectRatio="none" aria-hidden="true" :class="way(row.change)">
-              <polyline :points="points(row.spark)" />
-            </svg>
-            <span class="price n">{{ price(row) }}</span>
-            <span class="pace" :class="{ warn: unwell(row) }" :title="row.note || null">{{ pace(row) }}</span>
-            <span class="change n" :class="way(row.change)" :title="row.since ? 'since ' + row.since : null">{{ change(row) }}</span>
-          </button>
-          <button type="button" class="remove" :aria-label="'Remove ' + row.key" :title="'Remove ' + row.key" :disabled="busy"
-            @click="$emit('wish', { wish: 'remove', text: row.key })">&#x2715;</button>
-        </li>
+        <pair v-for="row in shown" :key="row.key" :row="row" :chosen="row.key === now.pair" :busy="busy" :writes="now.may_write"
+          @choose="choose" @remove="$emit('wish', { wish: 'remove', text: $event })" @step="step" />
       </ul>
       <p v-else-if="!now.arrived" class="empty">Loading&#8230;</p>
-      <p v-else-if="text" class="empty">No pair here has &#8220;{{ text.trim() }}&#8221; in its name. Enter asks the ingesters to follow it.</p>
+      <p v-else-if="text" class="empty">No pair here has &#8220;{{ text.trim() }}&#8221; in its name.<template v-if="now.may_write"> Enter asks the ingesters to follow it.</template></p>
       <p v-else-if="now.ingesters" class="empty">No trades yet. An ingester runs: add a symbol above, such as <code>BTCUSDT</code>.</p>
       <p v-else class="empty">Nothing is followed yet. Start <code>cryptostream ingest --symbols BTCUSDT,ETHUSDT</code>, or see it all without an exchange: <code>cryptostream run --demo</code></p>
     </section>`,
@@ -76,26 +102,19 @@ export const Watchlist = {
     add() {
       const wanted = this.text.trim();
       if (this.quotes[wanted.toUpperCase()]) this.choose(wanted.toUpperCase());
-      else if (wanted) this.$emit("wish", { wish: "add", text: wanted });
+      else if (wanted && this.now.may_write) this.$emit("wish", { wish: "add", text: wanted });
       this.text = "";
     },
     choose(pair) {
       if (pair !== this.now.pair) this.$emit("wish", { wish: "watch", pair });
       if (matchMedia("(max-width: 40rem)").matches) document.querySelector(".chart")?.scrollIntoView({ block: "start", behavior: "smooth" });
     },
-    step(at, by) {
-      const buttons = this.$el.querySelectorAll(".pair");
-      if (at + by < 0) this.$refs.find.focus();
-      else buttons[Math.min(at + by, buttons.length - 1)]?.focus();
+    /** From one pair to the one above or below it; above the first is where pairs are searched. */
+    step(from, by) {
+      const pairs = [...this.$el.querySelectorAll(".pair")];
+      const to = pairs.indexOf(from) + by;
+      if (to < 0) this.$refs.find.focus();
+      else pairs[Math.min(to, pairs.length - 1)]?.focus();
     },
-    price: (row) => (row.price === null ? "\u2013" : money(Number(row.price), row.digits)),
-    change: (row) => (row.change === null ? "\u2013" : `${{ up: "\u25b2 ", down: "\u25bc " }[Watchlist.methods.way(row.change)] ?? ""}${percent(row.change)}`),
-    way: (change) => (change > 0 ? "up" : change < 0 ? "down" : "soft"),
-    unwell: (row) => row.state !== "live",
-    pace(row) {
-      if (this.unwell(row)) return row.price === null && row.state === "live" ? "waiting" : row.state;
-      return row.rate === null ? "live" : `${row.rate}/s`;
-    },
-    points: (heights) => heights.map((height, at) => `${((at * 100) / Math.max(1, heights.length - 1)).toFixed(1)},${(28 - height * 0.26).toFixed(1)}`).join(" "),
   },
 };

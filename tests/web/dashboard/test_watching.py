@@ -1,0 +1,97 @@
+"""What a browser is told of the market: differences, and the whole when it asks for it."""
+
+import json
+from collections.abc import Sequence
+
+from cryptostream.errors import BusUnavailable
+from cryptostream.web import shown
+from cryptostream.web.dashboard.watching import Watching
+from tests.web import probes
+from tests.web.probes import FakeProbes
+
+
+class Sparse(FakeProbes):
+    """Few candles in long intervals, many in short ones."""
+
+    asked: Sequence[str] = ()
+
+    async def bars(self, pair: str, interval: str, **bounds: int | None) -> Sequence[shown.Bar]:  # type: ignore[override]
+        self._known(pair)
+        self.asked = (*self.asked, interval)
+        return [probes.bar(at) for at in range({"1m": 3, "15s": 12, "5s": 36}.get(interval, 180))]
+
+
+async def test_nothing_is_told_twice() -> None:
+    watching = Watching(FakeProbes())
+    first = await watching.message()
+    assert {"anew", "quotes", "strategies", "state", "candles", "tape", "signals", "marks"} == set(first)
+    assert len(first["candles"]["rows"]) == 60
+    assert await watching.message() == {}
+
+
+async def test_of_a_quote_only_what_has_changed_is_told() -> None:
+    asked = FakeProbes()
+    watching = Watching(asked)
+    await watching.message()
+    asked.told_quotes = [probes.quote("BTCUSDT", price="45200.00"), *asked.told_quotes[1:-1]]
+    message = await watching.message()
+    assert message == {"quotes": {"put": {"BTCUSDT": {"price": "45200.00"}}, "gone": ["币安人生USDT"]}}
+
+
+async def test_another_pair_begins_anew_and_the_rest_stays() -> None:
+    watching = Watching(FakeProbes())
+    await watching.message()
+    watching.choose("ETHUSDT", "5s")
+    message = await watching.message()
+    assert message["anew"] == "pair"
+    assert message["candles"]["whole"]
+    assert message["state"]["put"]["now"]["pair"] == "ETHUSDT"
+    assert "quotes" not in message
+
+
+async def test_a_browser_that_missed_a_message_gets_everything_again() -> None:
+    watching = Watching(FakeProbes())
+    first = await watching.message()
+    watching.forget()
+    assert await watching.message() == first
+
+
+async def test_the_interval_that_shows_enough_is_taken() -> None:
+    asked = Sparse()
+    watching = Watching(asked)
+    message = await watching.message()
+    assert message["state"]["put"]["now"]["interval"] == "5s"
+    asked.asked = ()
+    await watching.message()
+    assert asked.asked == ("5s",)
+
+
+async def test_a_bus_that_is_away_leaves_what_is_there_and_says_so() -> None:
+    asked = FakeProbes()
+    watching = Watching(asked)
+    await watching.message()
+    asked.failing = BusUnavailable("no answer from redis://localhost")
+    message = await watching.message()
+    assert message.keys() == {"state"}
+    assert message["state"]["put"]["now"]["said"] == "the bus: no answer from redis://localhost"
+
+
+async def test_an_unknown_pair_is_told_and_no_mistake_of_ours() -> None:
+    watching = Watching(FakeProbes())
+    watching.choose("<script>alert(1)</script>")
+    message = await watching.message()
+    assert message["state"]["put"]["now"]["said"].startswith("no such pair: <script>")
+    assert json.dumps(message)
+
+
+async def test_an_empty_bus_is_no_mistake() -> None:
+    message = await Watching(FakeProbes(pairs=[])).message()
+    assert message["state"]["put"]["now"] == {
+        "pair": "",
+        "asked": "auto",
+        "interval": "",
+        "said": "",
+        "ingesters": True,
+        "redis": True,
+        "may_write": True,
+    }
