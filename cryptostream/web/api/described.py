@@ -21,7 +21,7 @@ TAGS = {
 }
 ABOUT = (
     "Market data, signals and control of one bus. Prices and quantities of trades are the venue's own text; times are "
-    "UTC; what is unknown is null, never zero. Every error has the body `Failure`.\n\n"
+    "UTC; what is unknown is null, never zero. An error has the body `Failure`, a refused wish `Answered`.\n\n"
     "Where a token is set, send it as `Authorization: Bearer ...`: `serve.read_token` reads, `serve.token` writes, "
     "too; `/health` alone is answered without. Bodies are JSON of at most 64 KiB; lists hold at most 500; at most 20 "
     "writes a minute."

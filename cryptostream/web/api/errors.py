@@ -78,7 +78,7 @@ async def _unfit(_request: Request, error: Any) -> Response:
     found = error.errors()
     said = [f"{'.'.join(map(str, one['loc']))[:100]}: {one['msg']}" for one in found[:_SHOWN]]
     more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
-    return failure(422, _plain("; ".join([*said, *more])), "see the description of this path in /openapi.json")
+    return failure(422, _plain("; ".join([*said, *more])), "docs/api.md says what may be asked")
 
 
 async def _refused(request: Request, error: Any) -> Response:
