@@ -100,7 +100,8 @@ async def _certify(config: "Config") -> None:
             try:
                 certificate = await certify.certify(config, found, what, stream)
                 certificate.check()
-            except (NotFound, CheckFailed) as error:  # over before it began, or so long that streams were trimmed
+            except (NotFound, CheckFailed, UsageError) as error:
+                # over before it began, so long that streams were trimmed, or set to something else while it ran
                 render.note(f"parity: not shown for {series.pair}, {error}")
                 return
             compared += certificate.facts["compared"]

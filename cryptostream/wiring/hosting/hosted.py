@@ -94,7 +94,7 @@ class Hosted:
             state=state,
             why=why,
             read=group.read,
-            acked=group.acked,
+            acked=facts.events if self.labels else group.acked,  # strategies acknowledge in their own transactions
             dead_letters=group.dead_letters,
             lost=group.lost,
         )

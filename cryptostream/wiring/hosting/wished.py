@@ -6,6 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 from cryptostream import logs
+from cryptostream.bus.admin import ConsumerRow
 
 _log = logs.get("control")
 
@@ -16,6 +17,21 @@ class Wished(msgspec.Struct, frozen=True):
     state: Literal["running", "paused"] = "running"
     start: dict[str, Any] | None = None
     parameters: dict[str, dict[str, Any]] = {}
+
+    def shown(self, name: str) -> ConsumerRow:
+        """A consumer of which this is wished, where nobody runs it."""
+        told = self.start or {}
+        label, kind = str(told.get("name") or name), str(told.get("strategy", ""))
+        return ConsumerRow(
+            name=name,
+            state="paused" if self.state == "paused" else "waiting",
+            why="no process runs it",
+            reads=list(told.get("symbols", ())),
+            bars=told.get("bars"),
+            strategies={label: kind} if kind else {},
+            parameters={label: {**told.get("parameters", {}), **self.parameters.get(label, {})}} if kind else {},
+            started_by="request" if self.start else "configuration",
+        )
 
 
 NOTHING = Wished()
