@@ -44,6 +44,7 @@ async def bus(bus_url: str, data_dir: Path) -> AsyncIterator[Bus]:
 class Running:
     """Feeds that run, and what they follow."""
 
+    config: config.Config
     following: Following
     stage: Ingest
 
@@ -60,6 +61,7 @@ async def ingesting(
     told = [{"binance": feed} for feed in feeds or ({"symbols": ["BTCUSDT", "ETHUSDT"]},)]
     venue = {"ws_url": exchange.ws_url, "rest_url": exchange.rest_url}
     flags = {"feeds": told, "venues": {"binance": venue}, "bus.maxlen": 0, "data_dir": str(folder / by[:3])}
+    flags |= {"discovery.url": exchange.coingecko_url, "discovery.fallback_pairs": "BTCUSDT"}
     loaded = config.load([], sets=(), flags=flags, env={}).config
     give_up_at = CLOCK.monotonic() + 10
     async with wiring.plans(loaded, give_up_at) as plans:
@@ -72,7 +74,7 @@ async def ingesting(
                     tasks.create_task(pipeline.run())
                 try:
                     await until(lambda: is_here(bus, by))
-                    yield Running(following, stage)
+                    yield Running(loaded, following, stage)
                 finally:
                     for pipeline in stage.pipelines:
                         pipeline.stop()
@@ -282,3 +284,16 @@ async def test_a_pair_that_had_to_be_left_out_stays_so_until_it_is_asked_for(
         assert one.pairs == ["BTCUSDT", "XRPUSDT"]
         assert await verdicts(bus, add=["SOLUSDT"]) == [Verdict("SOLUSDT", True)]
         assert one.pairs == ["BTCUSDT", "SOLUSDT", "XRPUSDT"]
+
+
+async def test_a_list_that_is_found_anew_is_joined_with_what_was_wished_for(
+    exchange: LocalExchange, bus: Bus, tmp_path: Path
+) -> None:
+    async with ingesting(exchange, bus, tmp_path, {"discover": {"top": 2}}) as one:
+        await ask(bus, add=["SOLUSDT"], remove=["ETHUSDT"])
+        await one.following.found(0, ["BTCUSDT", "XRPUSDT"])  # an older list
+        assert one.pairs == ["BTCUSDT", "SOLUSDT", "XRPUSDT"]
+        [refreshing] = wiring.refreshing(one.config, one.following, force=False)
+        await refreshing.refresh()
+        assert one.following.base(0) == ["BTCUSDT", "ETHUSDT"]
+        assert one.pairs == ["BTCUSDT", "SOLUSDT"]
