@@ -51,11 +51,11 @@ class Hasty(SystemClock):
 class Program:
     """One `cryptostream` in a process of its own; killed, it can be started again as it was."""
 
-    def __init__(self, words: Sequence[str], env: dict[str, str], log: Path) -> None:
+    def __init__(self, words: Sequence[str], env: dict[str, str], log: Path, port: str = "--health-port") -> None:
         self.health_port = free_port()
         self.log = log
         self._command = [sys.executable, "-m", "cryptostream", *words]
-        self._command += ["--health-port", str(self.health_port), "--log-format", "json"]
+        self._command += [port, str(self.health_port), "--log-format", "json"]
         self._env = env
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -158,6 +158,15 @@ class Rig:
             self.ingesters[-1].start()
         return self.ingesters[-1]
 
+    def serving(self, *arguments: str, settings: dict[str, object] | None = None) -> Program:
+        """A process that ingests every pair and serves the API meanwhile; its health is the API's."""
+        feeds = f"[{{binance: {{symbols: [{','.join(self.exchange.pairs)}], channels: [trades]}}}}]"
+        told = {"feeds": feeds, "ingest.health_port": 0, "serve.dashboard": "false", **(settings or {})}
+        log = self.folder / f"ingester-{len(self.ingesters)}.log"
+        self.ingesters.append(self._program(["run", *arguments], told, log, "--port"))
+        self.ingesters[-1].start()
+        return self.ingesters[-1]
+
     def consumer(self, *arguments: str, settings: dict[str, object] | None = None, start: bool = True) -> Program:
         """A process that consumes; those of one group on this machine get names of their own by themselves."""
         log = self.folder / f"consumer-{len(self.consumers)}.log"
@@ -166,10 +175,12 @@ class Rig:
             self.consumers[-1].start()
         return self.consumers[-1]
 
-    def _program(self, words: Sequence[str], settings: dict[str, object], log: Path) -> Program:
+    def _program(
+        self, words: Sequence[str], settings: dict[str, object], log: Path, port: str = "--health-port"
+    ) -> Program:
         told = self._settings(settings)
         sets = [word for name, value in told.items() for word in ("--set", f"{name}={value}")]
-        return Program([*words, *sets], self._environment(), log)
+        return Program([*words, *sets], self._environment(), log, port)
 
     @asynccontextmanager
     async def inside(

@@ -117,7 +117,7 @@ def test_consumers_run_without_any_feed(run: Run, held_bus: None, tmp_path: Path
     config.write_text(
         f"consumers: {{keeper: {{read: [trades], write: [{{jsonl: {{path: {tmp_path}/kept.jsonl}}}}]}}}}\n"
     )
-    done = run("run", "-c", str(config), "--duration", "1s", "--set", "ingest.health_port=0")
+    done = run("run", "-c", str(config), "--duration", "1s", "--no-serve", "--set", "ingest.health_port=0")
     assert done.returncode == 0, done.stderr
 
 
@@ -131,7 +131,7 @@ def test_a_consumer_of_the_configuration_gets_what_the_feed_publishes(
         f"  keeper: {{read: [trades], write: [{{jsonl: {{path: {tmp_path}/kept.jsonl}}}}]}}\n"
         "  buyers: {read: [BTCUSDT], where: 'side == \"buy\"', write: [console]}\n"
     )
-    done = run("run", "-c", str(config), "--duration", "4s", env=exchange.env)
+    done = run("run", "-c", str(config), "--duration", "4s", "--no-serve", env=exchange.env)
     assert done.returncode == 0, done.stderr
     kept = entries((tmp_path / "kept.jsonl").read_text())
     ids = [int(one["trade_id"]) for one in kept]
@@ -144,7 +144,10 @@ def test_a_consumer_of_the_configuration_gets_what_the_feed_publishes(
 
 
 def test_the_demo_runs_without_network_and_says_what_to_type_next(run: Run) -> None:
-    done = run("run", "--demo", "--duration", "4s")
+    done = run("run", "--demo", "--duration", "4s", "--port", "0")
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert "cryptostream tail BTCUSDT" in done.stderr
+    assert "dashboard http://127.0.0.1:" in done.stderr
+    assert "web.listening" in done.stderr
+    assert "web.ended" not in done.stderr

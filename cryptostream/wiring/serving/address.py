@@ -11,11 +11,10 @@ from cryptostream import logs
 from cryptostream.config import Config
 from cryptostream.engine.clock import SystemClock
 from cryptostream.engine.runtime import Companion
-from cryptostream.errors import CryptostreamError
 from cryptostream.web import secret, server
 from cryptostream.web.apart import Apart
 from cryptostream.web.guard import Guard
-from cryptostream.web.health import Watched
+from cryptostream.web.health import Watched, is_loopback
 from cryptostream.web.rights import Rights
 from cryptostream.wiring.serving.site import Site, site
 
@@ -63,7 +62,7 @@ class Beside:
         """Serve until cancelled."""
         try:
             await self._apart()
-        except (CryptostreamError, ExceptionGroup) as error:
+        except Exception as error:  # whatever is wrong with a page, feeds and consumers go on
             _log.error("web.ended", why=_first(error))
 
     def close(self) -> None:
@@ -90,8 +89,12 @@ def _application(config: Config, made: Site) -> ASGIApp:
 
     clock, key, told = SystemClock(), secret.kept(config.data_dir / _KEPT), config.serve
     rights = Rights(clock, token=_revealed(told.token), read_token=_revealed(told.read_token), secret=key)
-    application = web.make(made.probes, made.commands, secret=key, dashboard=has_dashboard(config))
-    return Guard(application, rights, clock, host=told.host)
+    application = web.make(
+        made.probes, made.commands, secret=key, dashboard=has_dashboard(config), docs=is_loopback(told.host)
+    )
+    guard = Guard(application, rights, clock, host=told.host)
+    made.probes.answers = guard.answers
+    return guard
 
 
 def _revealed(token: SecretStr | None) -> str | None:
