@@ -250,10 +250,10 @@ def _ms(entry: Any) -> int | None:
 
 
 def _group(group: Mapping[str, Any], info: Mapping[str, Any]) -> GroupFacts:
-    return GroupFacts(group["name"], group["consumers"], group["pending"], _lag(group, info))
+    return GroupFacts(group["name"], group["consumers"], group["pending"], lag(group, info))
 
 
-def _lag(group: Mapping[str, Any], info: Mapping[str, Any]) -> int | None:
+def lag(group: Mapping[str, Any], info: Mapping[str, Any]) -> int | None:
     """Entries not yet delivered.
 
     Redis counts on after entries were trimmed that the group had not read, and its `lag` is too high from then on. At

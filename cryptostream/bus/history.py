@@ -130,8 +130,12 @@ async def in_time_order(readers: Sequence[Pages]) -> Pages:
         yield sorted(batch, key=_when)
 
 
-async def follow(bus: Bus, patterns: Sequence[str], after: Mapping[str, str], clock: Clock) -> Pages:
+async def follow(
+    bus: Bus, patterns: Sequence[str], after: Mapping[str, str], clock: Clock, *, at_once: int = _READ_AT_ONCE
+) -> Pages:
     """What comes to the streams that match, in batches, for ever; each stream goes on after its id in `after`.
+
+    A batch has some `at_once` entries at most: reading ten takes a tenth of a millisecond, and holds up the loop.
 
     A stream that is not in `after`, because nobody had written it yet, is read from its beginning. While the bus is
     away this waits, and goes on where it was. Raises BusRefused.
@@ -144,7 +148,7 @@ async def follow(bus: Bus, patterns: Sequence[str], after: Mapping[str, str], cl
             if clock.monotonic() >= look_at:
                 await _discover(bus, patterns, places)
                 look_at = clock.monotonic() + RESCAN_S
-            batch = await _next(bus, places, clock)
+            batch = await _next(bus, places, clock, at_once)
         except BusUnavailable as trouble:
             await outage.wait(trouble)
             continue
@@ -159,13 +163,13 @@ async def _discover(bus: Bus, patterns: Collection[str], places: dict[str, str])
             places.setdefault(name, BEGINNING)
 
 
-async def _next(bus: Bus, places: dict[str, str], clock: Clock) -> list[Entry]:
+async def _next(bus: Bus, places: dict[str, str], clock: Clock, at_once: int) -> list[Entry]:
     """All that has come since, at most RESCAN_S later; moves the places on."""
     heed_cancellation()
     if not places:
         await clock.sleep(RESCAN_S)
         return []
-    count = max(10, _READ_AT_ONCE // len(places))
+    count = max(1, at_once // len(places))
     with asking(bus, ", ".join(places) if len(places) == 1 else ""):
         found: Any = await bus.blocking.xread(dict[Any, Any](places), count=count, block=round(RESCAN_S * 1000))
     batch: list[Entry] = []

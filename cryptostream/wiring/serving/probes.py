@@ -1,25 +1,39 @@
 """Probes: what the web may ask, answered from the newest look at the bus, or by the bus itself."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from heapq import nlargest
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from cryptostream import __version__
 from cryptostream.bus import admin, history
 from cryptostream.bus.connect import Bus
+from cryptostream.bus.glance import PAGE, Glance, Raw, id_of
+from cryptostream.bus.keys import indicators_key
 from cryptostream.config import Config
 from cryptostream.engine.clock import SystemClock
-from cryptostream.errors import NotFound
-from cryptostream.model import codec, memory
-from cryptostream.model.codec import iso
-from cryptostream.model.events import Entry, Gap, Trade
-from cryptostream.transforms.bars import Bars, parse_bars
+from cryptostream.errors import NotFound, UsageError
+from cryptostream.model.entryid import parse_id
+from cryptostream.model.events import Entry
+from cryptostream.model.instrument import Channel, Subscription
+from cryptostream.registry import did_you_mean
 from cryptostream.web import shown
-from cryptostream.web.health import Watched
-from cryptostream.wiring.serving import letters
+from cryptostream.web.health import Watched, is_loopback, without_addresses
+from cryptostream.wiring.basics import is_tagged, keys
+from cryptostream.wiring.serving import hosted, letters, named, reading, wrong
+from cryptostream.wiring.serving.bars import Shelf
 from cryptostream.wiring.serving.board import Board
+from cryptostream.wiring.serving.flow import process_of
 from cryptostream.wiring.serving.jobs import Jobs
+from cryptostream.wiring.serving.named import Named, Pair
+from cryptostream.wiring.serving.times import stamp
+
+MOST_ENTRIES = 5_000
+_EVENTS_AT_ONCE = 200
+_MOST_STREAMS = 2_000
+_ASKED_AT_ONCE = 20
 
 
 class BusProbes:
@@ -34,32 +48,37 @@ class BusProbes:
         self._board = board
         self._jobs = jobs
         self._clock = SystemClock()
-        self._started = _stamp(self._clock.now_ns() // 1_000_000) or ""
+        self._glance = Glance(bus)
+        self._key_of = keys(config)
+        self._shelf = Shelf(self._glance, self._clock, self._key_of)
+        self._started = stamp(self._clock.now_ns() // 1_000_000) or ""
 
     def about(self) -> shown.About:
+        look, told = self._board.look, self._config.serve
+        consuming = [f"consume {one.host}:{one.pid}" for one in look.consumers]
         return shown.About(
             version=__version__,
             description="Market data from exchanges to Redis Streams.",
-            running=[f"ingest {one.host}:{one.pid}" for one in self._board.look.counters],
+            running=[*(f"ingest {process_of(one)}" for one in look.counters), *consuming],
             started=self._started,
-            dashboard="/dashboard/",
-            docs="/docs",
+            dashboard="/dashboard/" if told.dashboard and find_spec("nicegui") else None,
+            docs="/docs" if is_loopback(told.host) else None,
             paths=[],
         )
 
     def health(self) -> shown.Health:
-        look = self._board.look
+        look, reasons = self._board.look, self._severe()
         ticks = sum(int(one.ingest.get("total_messages", 0)) for one in look.counters)
         live = sum(int(one.ingest.get("active_connections", 0)) for one in look.counters)
-        last = max((facts.last_ms or 0 for facts in look.streams.values()), default=0)
-        reasons = [self._board.trouble] if self._board.trouble else []
+        newest = max((quote.ts for quote in look.quotes if quote.ts), default=None)
+        followed = {pair for one in look.counters for pair in one.followed}
         return shown.Health(
             status="degraded" if reasons else "ok",
             redis_connected=not self._board.trouble,
             ws_connected=live > 0,
-            symbols_tracked=sum(one.pairs_count for one in look.counters),
+            symbols_tracked=len(followed) or sum(one.pairs_count for one in look.counters),
             tick_count=ticks,
-            last_tick_time=_stamp(last or None),
+            last_tick_time=newest,
             reasons=reasons,
         )
 
@@ -67,88 +86,38 @@ class BusProbes:
         return admin.total(self._board.look.counters)
 
     def quotes(self) -> Sequence[shown.Quote]:
-        found = []
-        for name, entry in sorted(self._board.look.newest.items()):
-            told = entry.fields
-            spark = list(self._board.sparks.get(name, ()))
-            found.append(
-                shown.Quote(
-                    exchange=told.get("exchange", ""),
-                    pair=told.get("pair", ""),
-                    stream=name,
-                    state="live",
-                    price=told.get("price"),
-                    qty=told.get("qty"),
-                    side=told.get("side"),  # type: ignore[arg-type]
-                    ts=told.get("ts"),
-                    rate_per_s=self._board.look.rates.get(name),
-                    change=spark[-1] / spark[0] - 1 if spark else None,
-                    change_since=None,
-                    spark=spark,
-                )
-            )
-        return found
+        return self._board.look.quotes
 
     def streams(self) -> Sequence[shown.Stream]:
-        look = self._board.look
-        return [
-            shown.Stream(
-                stream=facts.name,
-                length=facts.length,
-                first=_stamp(facts.first_ms),
-                last=_stamp(facts.last_ms),
-                rate_per_s=look.rates.get(facts.name),
-                memory_bytes=facts.memory_bytes,
-                entries_added=facts.entries_added,
-                groups=[
-                    shown.Group(group=g.name, stream=facts.name, consumers=g.consumers, pending=g.pending, lag=g.lag)
-                    for g in facts.groups
-                ],
-            )
-            for facts in look.streams.values()
-        ]
+        return self._board.look.streams
 
     def groups(self) -> Sequence[shown.Group]:
-        return [group for stream in self.streams() for group in stream.groups]
+        return [group for parts in self._board.look.groups.values() for group in parts]
 
     def pipeline(self) -> shown.Pipeline:
+        look = self._board.look
         return shown.Pipeline(
-            wrong=self.health().reasons,
+            wrong=[*self._severe(), *(() if self._board.trouble else look.wrong)],
             redis_connected=not self._board.trouble,
-            bus="embedded",
-            ingesters=[
-                shown.Ingester(
-                    process=f"{one.host}:{one.pid}",
-                    connections=int(one.ingest.get("active_connections", 0)),
-                    messages=int(one.ingest.get("total_messages", 0)),
-                    published=int(one.publisher.get("publish_count", 0)),
-                    duplicates=int(one.ingest.get("duplicates", 0)),
-                    errors=int(one.publisher.get("error_count", 0)),
-                    reconnects=int(one.ingest.get("reconnects", 0)),
-                    gaps_opened=int(one.ingest.get("gaps_opened", 0)),
-                    gaps_filled=int(one.ingest.get("gaps_filled", 0)),
-                    gaps_unfillable=int(one.ingest.get("gaps_unfillable", 0)),
-                    spool_bytes=int(one.publisher.get("spool_bytes", 0)),
-                    lag_ms=None,
-                    trouble="",
-                )
-                for one in self._board.look.counters
-            ],
-            messages_per_s=None,
-            published_per_s=None,
-            latency=shown.Latency(p50_ms=None, p99_ms=None),
-            gaps_open=[],
-            dead_letters={},
+            bus=_kind_of(self._bus.url),
+            ingesters=[_ingester(one) for one in look.counters],
+            messages_per_s=look.messages_per_s,
+            published_per_s=look.published_per_s,
+            latency=look.latency,
+            gaps_open=[wrong.gap_of(fact) for fact in wrong.filling(look.counters)],
+            dead_letters=dict(look.letters),
         )
 
     def consumers(self) -> Sequence[shown.Consumer]:
-        return []
+        return hosted.consumers(self._board.look)
 
     def strategies(self) -> Sequence[shown.Strategy]:
-        return []
+        return hosted.strategies(self._board.look)
 
     def realtime(self) -> shown.Realtime:
-        return shown.Realtime(status="ok", reasons=[], consumers=[])
+        consumers = self.consumers()
+        reasons = [*self._away(), *wrong.of_realtime(consumers)]
+        return shown.Realtime(status="degraded" if reasons else "ok", reasons=reasons, consumers=list(consumers))
 
     def metrics(self, accept: str) -> tuple[bytes, str]:
         from cryptostream.web import busmetrics
@@ -156,22 +125,55 @@ class BusProbes:
         return busmetrics.exposed(self, accept, watched=self._watched, answers=self.answers)
 
     async def indicators(self, symbol: str) -> Sequence[shown.Indicators]:
-        return []
+        pairs = self._meant(symbol)
+        tagged = is_tagged(self._config)
+        told = await self._glance.hashes([indicators_key(one.exchange, one.name, tagged=tagged) for one in pairs])
+        found = [reading.indicators(pair, fields) for pair, fields in zip(pairs, told, strict=True) if fields]
+        return [one for one in found if one is not None]
 
     async def signals(
         self, symbol: str | None, *, strategy: str | None = None, since_ms: int | None = None, limit: int = 100
     ) -> Sequence[shown.Signal]:
-        names = await history.streams(self._bus, f"signals:{strategy or '*'}:{symbol or '*'}")
-        entries = await history.latest(self._bus, dict.fromkeys(names, "+"), limit)
-        return [_signal(entry) for entry in entries]
+        _check(limit)
+        of = named.strategy(strategy) if strategy else ""
+        pairs = set(self._meant(symbol, must_be_there=False)) if symbol else None
+        streams = {
+            name: read
+            for name in self._board.look.glimpses
+            if (read := named.named(name)) is not None
+            and read.channel == "signals"
+            and (pairs is None or read.pair in pairs)
+            and (not of or read.of == of)
+        }
+        newest = await self._newest(streams, limit, since_ms)
+        found = [reading.signal(streams[name], raw) for name, raw in newest]
+        return [one for one in found if one is not None]
 
     async def trades(
         self, pair: str, *, since_ms: int | None = None, until_ms: int | None = None, limit: int = 100
     ) -> Sequence[shown.Trade]:
-        entries = await history.last(self._bus, f"trades:{pair}", limit)
-        if not entries:
-            raise NotFound(f"no trades of {pair}")
-        return [_trade(entry) for entry in entries]
+        _check(limit)
+        stream = self._stream_of(self._meant(pair)[0])
+        until = "+" if until_ms is None else str(until_ms)
+        found: list[Raw] = []
+        if since_ms is None:
+            while len(found) < limit:
+                [page] = await self._glance.newest({stream: until}, min(PAGE, limit - len(found)))
+                found += page
+                if len(page) < PAGE:
+                    break
+                until = f"({id_of(page[-1])}"
+            found.reverse()
+        else:
+            since = str(since_ms)
+            while len(found) < limit:
+                page = await self._glance.page(stream, since, until, min(PAGE, limit - len(found)))
+                found += page
+                if len(page) < PAGE:
+                    break
+                since = f"({id_of(page[-1])}"
+        told = [reading.trade(stream, raw) for raw in found]
+        return [one for one in told if one is not None]
 
     async def bars(
         self,
@@ -182,36 +184,22 @@ class BusProbes:
         until_ms: int | None = None,
         limit: int = 500,
     ) -> Sequence[shown.Bar]:
-        key = f"trades:{pair}"
-        bars, found = Bars(parse_bars(interval)), []
-        entries = await history.last(self._bus, key, 5000)
-        for entry in entries:
-            event = codec.event(key, entry.entry_id, entry.fields)
-            if isinstance(event, Trade | Gap) and (bar := bars.update(event)) is not None:
-                found.append(_bar(bar))
-        state = memory.remembered(bars) if entries else {}
-        if state.get("_trades"):
-            opened = int(state["_open_ms"])
-            found.append(
-                shown.Bar(
-                    open_time_ms=opened,
-                    close_time_ms=int(state["_until_us"]) // 1000 - 1,
-                    open=state["_open"],
-                    high=state["_high"],
-                    low=state["_low"],
-                    close=state["_close"],
-                    volume=state["_volume"],
-                    trades=state["_trades"],
-                    closed=False,
-                    gap=state["_gap"],
-                )
-            )
-        return found[-limit:]
+        return await self._shelf.bars(
+            self._meant(pair)[0],
+            interval,
+            self._board.look.glimpses,
+            since_ms=since_ms,
+            until_ms=until_ms,
+            limit=limit,
+        )
 
     async def events(self, streams: Sequence[str]) -> AsyncIterator[Sequence[Entry]]:
-        names = [name for pattern in streams for name in await history.streams(self._bus, pattern)]
+        wanted = [named.pattern(each) for each in streams]
+        names = sorted({name for each in wanted for name in await history.streams(self._bus, each)})
+        if len(names) > _MOST_STREAMS:
+            raise UsageError(f"{len(names):,} streams match", hint=f"at most {_MOST_STREAMS:,} can be followed at once")
         tops = await history.tops(self._bus, names)
-        async for batch in history.follow(self._bus, streams, tops, self._clock):
+        async for batch in history.follow(self._bus, wanted, tops, self._clock, at_once=_EVENTS_AT_ONCE):
             yield batch
 
     async def letters(self, limit: int = 100) -> Sequence[shown.Letter]:
@@ -232,56 +220,100 @@ class BusProbes:
     def jobs(self) -> Sequence[shown.Job]:
         return self._jobs.listed()
 
+    def _away(self) -> list[str]:
+        trouble = self._board.trouble
+        return [f"the bus is away: {without_addresses(trouble)}"] if trouble else []
 
-def _stamp(ms: int | None) -> str | None:
-    return None if ms is None else f"{iso(ms * 1000)[:23]}Z"
+    def _severe(self) -> list[str]:
+        """Why health is bad. Of a bus that is away nothing else is known."""
+        return self._away() or list(self._board.look.severe)
+
+    def _meant(self, symbol: str, *, must_be_there: bool = True) -> list[Pair]:
+        """The pairs that a symbol stands for: of the venue that is named, else of the default one, else of any.
+
+        Raises UsageError for what is none, NotFound for one that nobody knows.
+        """
+        wanted = named.pair(symbol)
+        known = [Pair(quote.exchange, quote.pair) for quote in self._board.look.quotes]
+        if wanted in known:
+            return [wanted]
+        found = [one for one in known if one.name == wanted.name] if ":" not in symbol else []
+        if found or not must_be_there:
+            return found or [wanted]
+        if any(_is_of(name, wanted) for name in self._board.look.glimpses):
+            return [wanted]
+        hint = did_you_mean(str(wanted), map(str, known)) or f"cryptostream subscribe {wanted} follows it"
+        raise NotFound(f"nothing of {wanted} on the bus", hint=hint)
+
+    def _stream_of(self, pair: Pair) -> str:
+        there = self._board.look.glimpses
+        for channel in (Channel.TRADES, Channel.AGG_TRADES):
+            if (name := self._key_of(Subscription(pair.exchange, channel, pair.name))) in there:
+                return name
+        raise NotFound(f"no trades of {pair} yet", hint="they come with its first trade; klines alone make bars")
+
+    async def _newest(
+        self, streams: Mapping[str, Named], limit: int, since_ms: int | None
+    ) -> Sequence[tuple[str, Raw]]:
+        """The newest entries of several streams taken together, oldest first; old streams are not asked for nothing."""
+        there = self._board.look.glimpses
+        by_age = sorted(
+            (name for name in streams if there[name].last_ms is not None),
+            key=lambda name: there[name].last_ms or 0,
+            reverse=True,
+        )
+        found: list[tuple[str, Raw]] = []
+        for start in range(0, len(by_age), _ASKED_AT_ONCE):
+            piece = by_age[start : start + _ASKED_AT_ONCE]
+            newest_ms = there[piece[0]].last_ms or 0
+            if (since_ms is not None and newest_ms < since_ms) or (
+                len(found) == limit and newest_ms < parse_id(id_of(found[-1][1]))[0]
+            ):
+                break
+            for name, raws in zip(piece, await self._pages(piece, limit), strict=True):
+                found += [(name, raw) for raw in raws if since_ms is None or parse_id(id_of(raw))[0] >= since_ms]
+            found = nlargest(limit, found, key=lambda one: parse_id(id_of(one[1])))
+        return found[::-1]
+
+    async def _pages(self, names: Iterable[str], limit: int) -> list[list[Raw]]:
+        return await self._glance.newest(dict.fromkeys(names, "+"), limit)
 
 
-def _bar(bar: Any) -> shown.Bar:
-    return shown.Bar(
-        open_time_ms=bar.open_time,
-        close_time_ms=bar.close_time,
-        open=bar.open,
-        high=bar.high,
-        low=bar.low,
-        close=bar.close,
-        volume=bar.volume,
-        trades=bar.trades,
-        closed=True,
-        gap=bar.gap,
-    )
+def _check(limit: int) -> None:
+    if not 1 <= limit <= MOST_ENTRIES:
+        raise UsageError(f"not a number of entries: {limit}", hint=f"1 to {MOST_ENTRIES}")
 
 
-def _trade(entry: Entry) -> shown.Trade:
-    told = entry.fields
-    if told.get("kind") == "gap":
-        return shown.Trade(id=entry.entry_id, kind="gap", exchange=told["exchange"], pair=told["pair"], ts=told["ts"])
-    return shown.Trade(
-        id=entry.entry_id,
-        kind="trade",
-        exchange=told["exchange"],
-        pair=told["pair"],
-        ts=told["ts"],
-        price=told["price"],
-        qty=told["qty"],
-        side=told["side"],  # type: ignore[arg-type]
-        trade_id=int(told["trade_id"]),
-    )
+def _is_of(stream: str, pair: Pair) -> bool:
+    read = named.named(stream)
+    return read is not None and read.pair == pair
 
 
-def _signal(entry: Entry) -> shown.Signal:
-    told = dict(entry.fields)
-    known = {name: told.pop(name, "") for name in ("strategy", "exchange", "pair", "side", "price", "strength")}
-    reason, ts = told.pop("reason", ""), told.pop("ts", "")
-    return shown.Signal(
-        id=entry.entry_id,
-        strategy=known["strategy"],
-        exchange=known["exchange"] or "binance",
-        pair=known["pair"],
-        side=known["side"],  # type: ignore[arg-type]
-        price=float(known["price"]),
-        strength=float(known["strength"]),
-        reason=reason,
-        ts=ts,
-        values={name: float(value) for name, value in told.items()},
+def _kind_of(url: str) -> str:
+    """What a bus is, without its address.
+
+    >>> _kind_of("redis+sentinel://h1:26379/main"), _kind_of("embedded:///home/me")
+    ('redis+sentinel', 'embedded')
+    """
+    return url.partition(":")[0]
+
+
+def _ingester(one: admin.Counters) -> shown.Ingester:
+    def counted(name: str) -> int:
+        return int(one.ingest.get(name, 0))
+
+    return shown.Ingester(
+        process=process_of(one),
+        connections=counted("active_connections"),
+        messages=counted("total_messages"),
+        published=int(one.publisher.get("publish_count", 0)),
+        duplicates=int(one.publisher.get("duplicates", 0)) + counted("duplicates"),
+        errors=int(one.publisher.get("error_count", 0)),
+        reconnects=counted("reconnects"),
+        gaps_opened=counted("gaps_opened"),
+        gaps_filled=counted("gaps_filled"),
+        gaps_unfillable=counted("gaps_unfillable"),
+        spool_bytes=int(one.publisher.get("spool_bytes", 0)),
+        lag_ms=one.lag_ms,
+        trouble=without_addresses(one.trouble),
     )

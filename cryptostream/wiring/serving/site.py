@@ -8,7 +8,7 @@ from cryptostream.config import Config
 from cryptostream.engine.clock import SystemClock
 from cryptostream.engine.runtime import Companion
 from cryptostream.web.health import Watched
-from cryptostream.wiring.basics import bus
+from cryptostream.wiring.basics import bus, keys
 from cryptostream.wiring.serving.board import Board
 from cryptostream.wiring.serving.commands import BusCommands
 from cryptostream.wiring.serving.jobs import Jobs
@@ -32,5 +32,5 @@ async def site(config: Config, *, watched: Watched | None = None) -> AsyncIterat
     Raises BusUnavailable, BusRefused.
     """
     async with bus(config) as on:
-        board, jobs = Board(on, SystemClock()), Jobs(config, Reports(config), SystemClock())
+        board, jobs = Board(on, SystemClock(), keys(config)), Jobs(config, Reports(config), SystemClock())
         yield Site(BusProbes(config, on, board, jobs, watched), BusCommands(on, jobs), [board, jobs])

@@ -1,0 +1,128 @@
+"""One pair's bars out of the stream of its trades, read on from where the last reader left it."""
+
+from collections import deque
+from collections.abc import Sequence
+
+from cryptostream.bus.glance import PAGE, Glance, Glimpse, Raw, entry, id_of
+from cryptostream.errors import DataQuality
+from cryptostream.model import codec, memory
+from cryptostream.model.entryid import parse_id
+from cryptostream.model.events import Bar, Gap, Micros, Trade
+from cryptostream.transforms.bars import Bars, BarSpec
+from cryptostream.web import shown
+
+_ALWAYS = 20_000
+"""A stream of so few entries is read from its beginning."""
+_AT_MOST = 100_000
+"""No more of a long one is read for its first bars."""
+_ZERO = (0, 0)
+_TRIMMED = Gap("", "", "", 0, 0, "trimmed", Micros(0))
+
+
+class Built:
+    """Bars of one stream. One task at a time."""
+
+    def __init__(self, glance: Glance, stream: str, spec: BarSpec, most: int) -> None:
+        self._glance = glance
+        self._stream = stream
+        self._spec = spec
+        self._closed: deque[shown.Bar] = deque(maxlen=most)
+        self._bars = Bars(spec)
+        self._asked_ms: int | None = None
+        self._place = _ZERO
+        self._last_ms = 0
+        self._is_partial = False
+
+    async def bars(self, on: Glimpse, since_ms: int) -> Sequence[shown.Bar]:
+        """All from a time on that can be had, oldest first, the open one last. `on` is a look at the stream."""
+        since = self._since(on, since_ms)
+        while page := await self._glance.page(self._stream, since):
+            for raw in page:
+                self._take(raw)
+            self._place = parse_id(id_of(page[-1]))
+            if len(page) < PAGE:
+                break
+            since = self._after
+        still = self._open()
+        return [*self._closed, still] if still else list(self._closed)
+
+    @property
+    def _after(self) -> str:
+        return f"({self._place[0]}-{self._place[1]}"
+
+    def _since(self, on: Glimpse, since_ms: int) -> str:
+        """From where on to read: from where it was left, unless more is wanted or the stream is another one."""
+        is_new = self._asked_ms is None or since_ms < self._asked_ms
+        if is_new or (on.last_ms or 0) < self._place[0]:
+            place = _start(self._spec, on, since_ms)
+            self._bars = Bars(self._spec)
+            self._closed.clear()
+            self._place = _ZERO
+            self._asked_ms = 0 if place == "-" else since_ms
+            self._is_partial = on.is_trimmed if place == "-" else self._spec.kind != "time"
+            return place
+        first = parse_id(id_of(on.first)) if on.first else _ZERO
+        if first > self._place > _ZERO and first[1] != self._place[1] + 1:
+            self._bars.update(_TRIMMED)  # what is gone from the stream was never read
+        return self._after if self._place > _ZERO else "-"
+
+    def _take(self, raw: Raw) -> None:
+        told = entry(self._stream, raw)
+        try:
+            event = codec.event(self._stream, told.entry_id, told.fields)
+        except DataQuality:
+            return
+        if not isinstance(event, Trade | Gap):
+            return
+        self._last_ms = event.ts // 1000
+        bar = self._bars.update(event)
+        if bar is not None:
+            self._closed.append(_shown(bar, gap=bar.gap or self._is_partial))
+            self._is_partial = False
+
+    def _open(self) -> shown.Bar | None:
+        """The bar that trades still change."""
+        state = memory.remembered(self._bars)
+        if not state["_trades"]:
+            return None
+        is_timed = self._spec.kind == "time"
+        return shown.Bar(
+            open_time_ms=state["_open_ms"],
+            close_time_ms=state["_until_us"] // 1000 - 1 if is_timed else self._last_ms,
+            open=state["_open"],
+            high=state["_high"],
+            low=state["_low"],
+            close=state["_close"],
+            volume=state["_volume"],
+            trades=state["_trades"],
+            closed=False,
+            gap=state["_gap"] or self._is_partial,
+        )
+
+
+def _start(spec: BarSpec, on: Glimpse, since_ms: int) -> str:
+    """From where on a stream is read for bars from a time on."""
+    first_ms, last_ms = on.first_ms, on.last_ms
+    if first_ms is None or last_ms is None or on.length <= _ALWAYS:
+        return "-"
+    an_entry_ms = (last_ms - first_ms) / on.length
+    fewest, most = (round(last_ms - count * an_entry_ms) for count in (_ALWAYS, _AT_MOST))
+    wanted_ms = max(most, min(fewest, since_ms))
+    if wanted_ms <= first_ms:
+        return "-"
+    return str(spec.window(wanted_ms)[0] if spec.kind == "time" else wanted_ms)
+
+
+def _shown(bar: Bar, *, gap: bool) -> shown.Bar:
+    return shown.Bar(
+        open_time_ms=bar.open_time,
+        close_time_ms=bar.close_time,
+        open=bar.open,
+        high=bar.high,
+        low=bar.low,
+        close=bar.close,
+        volume=bar.volume,
+        trades=bar.trades,
+        closed=True,
+        gap=gap,
+    )

@@ -1,0 +1,109 @@
+"""One pair's candles out of the venue's klines: each closed one stands at an id that can be told, and is read by it."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from cryptostream.bus.glance import PAGE, Glance, Glimpse, Raw, entry
+from cryptostream.bus.keys import kline_id
+from cryptostream.errors import DataQuality
+from cryptostream.model import codec, intervals
+from cryptostream.model.events import Kline
+from cryptostream.model.instrument import Interval
+from cryptostream.model.ports import Clock
+from cryptostream.web import shown
+
+_AGAIN_S = 5.0
+
+
+class Klines:
+    """Candles of one stream. One task at a time."""
+
+    def __init__(self, glance: Glance, clock: Clock, stream: str, interval: Interval, most: int) -> None:
+        self._glance = glance
+        self._clock = clock
+        self._stream = stream
+        self._interval = interval
+        self._most = most
+        self._closed: dict[int, shown.Bar] = {}
+        self._missed_s: dict[int, float] = {}
+
+    async def bars(self, on: Glimpse, since_ms: int) -> Sequence[shown.Bar]:
+        """All from a time on that the stream holds, oldest first, the open one last. `on` is a look at the stream."""
+        [newest] = await self._glance.newest({self._stream: "+"}, 1)
+        still = self._read(newest[0]) if newest else None
+        if still is None or on.first_ms is None:
+            return []
+        windows = self._windows(max(since_ms, on.first_ms), still.open_time)
+        await self._look_up(windows)
+        self._forget(windows)
+        found = [self._closed[opened] for opened in windows if opened in self._closed]
+        if not still.closed:
+            found.append(_shown(still))
+        return _with_gaps(self._interval, found) if found else []
+
+    def _windows(self, since_ms: int, last: int) -> list[int]:
+        """The windows from a time up to the newest, as many as are kept."""
+        first = intervals.opens(self._interval, since_ms)
+        first = max(first, intervals.shifted(self._interval, last, -self._most + 1))
+        return [
+            intervals.shifted(self._interval, first, at)
+            for at in range(intervals.count(self._interval, first, last) + 1)
+        ]
+
+    async def _look_up(self, windows: Sequence[int]) -> None:
+        """Read those that are not known; one that was not there is looked for again after a while."""
+        now_s = self._clock.monotonic()
+        asked = [
+            opened
+            for opened in windows
+            if opened not in self._closed and now_s - self._missed_s.get(opened, -_AGAIN_S) >= _AGAIN_S
+        ]
+        for start in range(0, len(asked), PAGE):
+            piece = asked[start : start + PAGE]
+            ids = [kline_id(0, intervals.closes(self._interval, opened), closed=True) for opened in piece]
+            pages = await self._glance.pages([(self._stream, one, one, 1) for one in ids])
+            for opened, page in zip(piece, pages, strict=True):
+                kline = self._read(page[0]) if page else None
+                if kline is None:
+                    self._missed_s[opened] = now_s
+                else:
+                    self._closed[opened] = _shown(kline)
+
+    def _forget(self, windows: Sequence[int]) -> None:
+        """Keep no more than so many, the newest."""
+        last = windows[-1] if windows else 0
+        if len(self._closed) > self._most:
+            oldest = intervals.shifted(self._interval, last, -self._most)
+            self._closed = {opened: bar for opened, bar in self._closed.items() if opened > oldest}
+        if len(self._missed_s) > self._most:
+            self._missed_s.clear()
+
+    def _read(self, raw: Raw) -> Kline | None:
+        told = entry(self._stream, raw)
+        try:
+            event = codec.event(self._stream, told.entry_id, told.fields)
+        except DataQuality:
+            return None
+        return event if isinstance(event, Kline) else None
+
+
+def _with_gaps(interval: Interval, found: Sequence[shown.Bar]) -> list[shown.Bar]:
+    """The same, those beside a hole marked."""
+    breaks = [intervals.following(interval, one.open_time_ms) != other.open_time_ms for one, other in pairwise(found)]
+    beside = [earlier or later for earlier, later in zip([False, *breaks], [*breaks, False], strict=True)]
+    return [bar.model_copy(update={"gap": True}) if gap else bar for bar, gap in zip(found, beside, strict=True)]
+
+
+def _shown(kline: Kline) -> shown.Bar:
+    return shown.Bar(
+        open_time_ms=kline.open_time,
+        close_time_ms=kline.close_time,
+        open=kline.open,
+        high=kline.high,
+        low=kline.low,
+        close=kline.close,
+        volume=kline.volume,
+        trades=kline.trades,
+        closed=kline.closed,
+        gap=False,
+    )
