@@ -12,7 +12,6 @@ from cryptostream.errors import ConfigError
 from cryptostream.model.instrument import Channel, Interval, Subscription
 from cryptostream.testing import ManualClock
 
-
 AGGREGATES = Subscription("binance", Channel.AGG_TRADES, "BTCUSDT")
 
 

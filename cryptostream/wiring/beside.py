@@ -256,8 +256,8 @@ def counted(counting: Counting, consumers: Consumed = list) -> "Watched":
 def consumers_health(config: Config, consumers: Consumed, stall: Stall, *, asked: bool | None) -> "Apart | None":
     """Health of a process that only consumes, from a thread of its own; else as `health`. Raises ConfigError."""
     from cryptostream.web.apart import Apart
-    from cryptostream.web.health import watched
     from cryptostream.web.app import endpoint
+    from cryptostream.web.health import watched
 
     told = config.consume
     facts = watched(consumers, stall)
