@@ -61,6 +61,10 @@ class _Page:
         if wish.get("wish") == "whole":
             await self._tell(whole=True)
             return
+        if wish.get("wish") == "find":
+            self._working.find(_text(wish, "text"))
+            await self._tell()
+            return
         answer = await answered(self._commands, wish)
         self._view.send({"answer": {**answer, "to": str(wish.get("to"))[:_LONGEST]}})
         await self._tell()

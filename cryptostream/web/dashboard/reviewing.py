@@ -13,6 +13,7 @@ from cryptostream.web.probes import Probes
 
 _SLOW_TURNS = 4
 _MOST_SOURCES = 200
+_MOST_TOLD = 300
 _LISTED = ("total_return", "sharpe", "max_drawdown", "trips")
 
 Message = dict[str, Any]
@@ -73,16 +74,23 @@ class Reviewing:
         streams = [each.stream for each in self._probes.streams() if each.stream.startswith(("trades:", "klines:"))]
         return [*await self._probes.recordings(), *streams][:_MOST_SOURCES]
 
-    def _strategies(self) -> dict[str, str]:
-        """Those that are installed, by what they are called there, with their own parameters as a form takes them."""
-        found = sorted(self._probes.strategies(), key=lambda each: (each.kind, each.state == "installed"))
-        return {each.kind: _written(each) for each in found}
+    def _strategies(self) -> dict[str, Mapping[str, Any]]:
+        """Those that are installed, by what they are called there, with their parameters as a form takes them."""
+        found = self._probes.strategies()
+        return {each.kind: _strategy(each) for each in sorted(found, key=lambda each: (each.kind, each.name))}
 
 
-def _written(strategy: shown.Strategy) -> str:
-    if strategy.state != "installed":
-        return ""
-    return ", ".join(f"{name}={value}" for name, value in strategy.parameters.items())
+def _strategy(strategy: shown.Strategy) -> Mapping[str, Any]:
+    plain = {name: value for name, value in strategy.parameters.items() if isinstance(value, str | int | float)}
+    told = ", ".join(f"{name}={_plain(value)}" for name, value in plain.items())
+    return {"runs": strategy.state != "installed", "parameters": told[:_MOST_TOLD]}
+
+
+def _plain(value: object) -> str:
+    """As it is typed: true, not True; 50, not 50.0."""
+    return (
+        str(value).lower() if isinstance(value, bool) else f"{value:.12g}" if isinstance(value, float) else str(value)
+    )
 
 
 def figures(report: shown.Report) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 from cryptostream.engine.clock import SystemClock
@@ -17,6 +18,7 @@ _MOST_SAID = 20
 _SLOW_TURNS = 2
 
 Message = dict[str, Any]
+Table = Mapping[str, Mapping[str, Any]]
 
 
 class Working:
@@ -26,7 +28,13 @@ class Working:
         self._probes = probes
         self._clock = clock or SystemClock()
         self._letters: Sequence[shown.Letter] = ()
+        self._words: list[str] = []
         self.forget()
+
+    def find(self, text: str) -> None:
+        """Streams with these words in their names: where there are too many, the first of these are told."""
+        self._words = text.lower().split()
+        self._turn = 0
 
     def forget(self) -> None:
         """The browser has nothing: the next message tells it everything."""
@@ -36,19 +44,23 @@ class Working:
     async def message(self) -> Message:
         """What has changed since the last message; empty where nothing has. Streams and letters come less often."""
         pipeline, streams = self._probes.pipeline(), self._probes.streams()
-        tables = {
+        tables: dict[str, Table] = {
             "now": {"now": _now(pipeline, len(streams))},
             "ingesters": {each.process: each.model_dump() for each in pipeline.ingesters},
             "consumers": {f"{each.process}/{each.name}": _consumer(each) for each in self._probes.consumers()},
             "groups": groups(self._probes.groups()),
         }
         if self._turn % _SLOW_TURNS == 0:
-            tables["streams"] = {each.stream: _stream(each) for each in streams[:MOST_STREAMS]}
+            tables["streams"] = {each.stream: _stream(each) for each in self._found(streams)}
             tables["letters"] = {f"{each.queue} {each.id}": _letter(each) for each in await self._newest()}
         self._turn += 1
         told = {name: self._told.setdefault(name, Rows()).changed(rows) for name, rows in tables.items()}
         message = {name: change for name, change in told.items() if change}
         return {**message, "at": self._clock.now_ns() // 1_000_000} if message else {}
+
+    def _found(self, streams: Sequence[shown.Stream]) -> Sequence[shown.Stream]:
+        named = (each for each in streams if all(word in each.stream.lower() for word in self._words))
+        return list(islice(named, MOST_STREAMS))
 
     async def _newest(self) -> Sequence[shown.Letter]:
         """The newest dead letters; those that were known while the bus is away."""

@@ -18,7 +18,10 @@ async def test_reports_jobs_and_what_the_form_offers_are_told_once() -> None:
     assert first["reports"]["put"]["first"]["total_return_text"] == "2.00 %"
     form = first["form"]["put"]["form"]
     assert form["sources"][:2] == ["recordings/november.parquet", "trades:BTCUSDT"]
-    assert form["strategies"] == {"ma_cross": "", "macd_rsi": ""}
+    assert form["strategies"] == {
+        "ma_cross": {"runs": False, "parameters": ""},
+        "macd_rsi": {"runs": True, "parameters": "rsi_period=14"},
+    }
     assert await reviewing.message() == {}
 
 

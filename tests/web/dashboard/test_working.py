@@ -58,6 +58,11 @@ async def test_wishes_are_obeyed_refused_or_nonsense_and_always_answered() -> No
 async def test_no_more_streams_than_a_browser_bears_are_sent() -> None:
     probes = FakeProbes()
     probes.pairs = [f"C{number:03}USDT" for number in range(600)]
-    message = await Working(probes).message()
+    working = Working(probes)
+    message = await working.message()
     assert len(message["streams"]["put"]) == 500
     assert message["now"]["put"]["now"]["streams"] == 600
+    working.find("c59 usdt")
+    found = await working.message()
+    assert "trades:C599USDT" in found["streams"]["put"]
+    assert len(found["streams"]["gone"]) == 500

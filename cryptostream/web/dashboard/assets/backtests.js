@@ -39,7 +39,7 @@ export default {
       return Object.keys(this.can.strategies).sort();
     },
     takes() {
-      return this.can.strategies[this.form.strategy] ?? "";
+      return this.can.strategies[this.form.strategy];
     },
     running() {
       return [...this.rows.jobs.values()].find((job) => job.state === "running");
@@ -128,7 +128,7 @@ export default {
               <input v-else v-model.trim="form.strategy" class="field" required maxlength="64" placeholder="macd_rsi" /></label>
             <label>Parameters <input v-model.trim="form.parameters" class="field" maxlength="2000" spellcheck="false" autocomplete="off"
               placeholder="rsi_period=7..21:7" aria-describedby="takes" /></label>
-            <p id="takes" class="hint"><template v-if="takes">As it is: {{ takes }}. </template>Several values are all tried: 8,12 or 7..21:7.</p>
+            <p id="takes" class="hint"><template v-if="takes && takes.parameters">{{ takes.runs ? "Live it runs with" : "Without any it has" }} {{ takes.parameters }}. </template>Several values are all tried: 8,12 or 7..21:7.</p>
             <div class="pair">
               <label>Bars <input v-model.trim="form.bars" class="field" list="bars" required maxlength="32" /></label>
               <datalist id="bars"><option v-for="name in ['10s', '1m', '5m', '15m', '1h', 'tick:100', 'dollar:1e6']" :key="name" :value="name"></option></datalist>

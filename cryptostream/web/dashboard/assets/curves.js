@@ -4,7 +4,6 @@ const TOP = { from: 0, height: 240 };
 const LOW = { from: 262, height: 90 };
 const HEIGHT = LOW.from + LOW.height;
 const money = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 6 });
-const short = new Intl.NumberFormat("en-US", { notation: "compact", maximumFractionDigits: 2 });
 const percent = new Intl.NumberFormat("en-US", { style: "percent", minimumFractionDigits: 2, maximumFractionDigits: 2 });
 
 /** About `most` round numbers from low to high. */
@@ -16,6 +15,15 @@ function ticks(low, high, most) {
   const found = [];
   for (let at = Math.ceil(low / step); at * step <= high + step / 1e6; at += 1) found.push(at * step);
   return found;
+}
+
+/** Writes round numbers so that two next to each other differ. */
+function written(marks) {
+  const step = marks.length > 1 ? marks[1] - marks[0] : Math.abs(marks[0]) || 1;
+  const places = Math.min(12, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
+  const large = Math.max(...marks.map(Math.abs)) >= 1e6;
+  const format = new Intl.NumberFormat("en-US", large ? { notation: "compact", maximumSignificantDigits: 5 } : { minimumFractionDigits: places, maximumFractionDigits: places });
+  return marks.map((value) => format.format(value));
 }
 
 export const Curves = {
@@ -44,7 +52,9 @@ export const Curves = {
       return Math.min(-0.001, ...Object.values(this.drawdown).flat()) * 1.05;
     },
     levels() {
-      return ticks(...this.range, 4).map((value) => ({ y: this.up(value), text: short.format(value) }));
+      const marks = ticks(...this.range, 4);
+      const texts = written(marks);
+      return marks.map((value, at) => ({ y: this.up(value), text: texts[at] }));
     },
     depths() {
       return ticks(this.deepest, 0, 2).map((value) => ({ y: this.below(value), text: `${Number((value * 100).toPrecision(3))} %` }));
@@ -94,8 +104,9 @@ export const Curves = {
     },
     stamp(time, whole) {
       const told = new Date(time).toISOString();
-      if (whole) return told.slice(0, 16).replace("T", " ");
-      return this.length > 4 * 86_400_000 ? told.slice(0, 10) : told.slice(5, 16).replace("T", " ");
+      if (whole) return told.slice(0, this.length < 900_000 ? 19 : 16).replace("T", " ");
+      if (this.length > 4 * 86_400_000) return told.slice(0, 10);
+      return this.length < 900_000 ? told.slice(11, 19) : told.slice(5, 16).replace("T", " ");
     },
     point(event) {
       const box = event.currentTarget.getBoundingClientRect();
@@ -125,8 +136,8 @@ export const Curves = {
       </figcaption>
       <div class="drawn">
         <div class="axis" aria-hidden="true">
-          <span v-for="level in levels" :key="level.text" :style="{ top: (100 * level.y) / ${HEIGHT} + '%' }">{{ level.text }}</span>
-          <span v-for="depth in depths" :key="depth.text" :style="{ top: (100 * depth.y) / ${HEIGHT} + '%' }">{{ depth.text }}</span>
+          <span v-for="(level, at) in levels" :key="at" :style="{ top: (100 * level.y) / ${HEIGHT} + '%' }">{{ level.text }}</span>
+          <span v-for="(depth, at) in depths" :key="at" :style="{ top: (100 * depth.y) / ${HEIGHT} + '%' }">{{ depth.text }}</span>
         </div>
         <div class="plot" tabindex="0" role="slider" aria-label="Equity and drawdown: the arrow keys go through the times"
              aria-valuemin="0" :aria-valuemax="times.length - 1" :aria-valuenow="at ?? times.length - 1"
@@ -135,8 +146,8 @@ export const Curves = {
              @keydown.page-up.prevent="step(-20)" @keydown.page-down.prevent="step(20)"
              @keydown.home.prevent="step(-Infinity)" @keydown.end.prevent="step(Infinity)" @blur="at = null">
           <svg viewBox="0 0 ${WIDTH} ${HEIGHT}" preserveAspectRatio="none" aria-hidden="true">
-            <path v-for="level in levels" :key="level.text" class="grid" :d="'M0 ' + level.y + 'H${WIDTH}'" />
-            <path v-for="depth in depths" :key="depth.text" class="grid" :d="'M0 ' + depth.y + 'H${WIDTH}'" />
+            <path v-for="(level, at) in levels" :key="at" class="grid" :d="'M0 ' + level.y + 'H${WIDTH}'" />
+            <path v-for="(depth, at) in depths" :key="at" class="grid" :d="'M0 ' + depth.y + 'H${WIDTH}'" />
             <g v-for="line in lines.toReversed()" :key="line.name" :class="line.look">
               <path v-if="line.look !== 'line-rest'" class="area" :d="line.drawdown + 'L${WIDTH} ${LOW.from}L0 ${LOW.from}Z'" />
               <path :d="line.equity" /><path :d="line.drawdown" />

@@ -132,12 +132,19 @@ export default {
       ];
     },
   },
+  watch: {
+    filter() {
+      clearTimeout(this.typing);
+      this.typing = setTimeout(() => this.$emit("wish", { wish: "find", text: this.filter }), 300);
+    },
+  },
   mounted() {
     this.timer = setInterval(this.tick, 1000);
     this.$emit("wish", { wish: "whole" });
   },
   beforeUnmount() {
     clearInterval(this.timer);
+    clearTimeout(this.typing);
   },
   methods: {
     take(message) {
@@ -248,9 +255,10 @@ export default {
       <section class="panel" aria-labelledby="streams">
         <header><h2 id="streams">Streams</h2>
           <small v-if="rows.streams.size">{{ rows.streams.size < now.streams ? rows.streams.size + " of " + count(now.streams) : count(now.streams) }}</small>
-          <input v-if="rows.streams.size > 8" v-model="filter" class="field" type="search" placeholder="Find" aria-label="Find a stream by its name" maxlength="80" />
+          <input v-if="now.streams > 8" v-model="filter" class="field" type="search" placeholder="Find" aria-label="Find a stream by its name" maxlength="80" />
         </header>
         <Rows v-if="rows.streams.size" name="Streams" :columns="columns.streams" :rows="rows.streams" :now="time" :filter="filter" :most="25" by="rate" down />
+        <p v-else-if="now.streams" class="empty">Nothing is called like that.</p>
         <p v-else class="empty">The bus holds no streams. They come with the first trades that are ingested.</p>
       </section>
     </div>`,
