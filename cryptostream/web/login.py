@@ -17,6 +17,7 @@ _PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>cryptostream</title>
+<link rel="icon" href="data:,">
 <style>
 :root {{ color-scheme: light dark; }}
 body {{ font: 16px/1.5 system-ui, sans-serif; display: grid; place-items: center; min-height: 90vh; margin: 0; }}
@@ -34,6 +35,7 @@ button {{ cursor: pointer; font-weight: 600; }}
 <h1>cryptostream</h1>
 <label for="token">Token (<code>serve.token</code> or <code>serve.read_token</code>)</label>
 <input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
+<input name="username" value="cryptostream" autocomplete="username" hidden>
 <input name="next" type="hidden" value="{then}">
 <button>Open</button>
 <p class="said" role="alert">{said}</p>
