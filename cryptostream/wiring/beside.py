@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from cryptostream.web.server import Endpoint
 
 COUNTERS_EVERY_S = 3.0
+SOON_S = 0.5
+"""The same while a connection is missing, so that others see soon that it is there."""
 GAPS_EVERY_S = 0.5
 ALERTS_EVERY_S = 3.0
 _UNTOLD = warn(
@@ -61,7 +63,8 @@ class Counting:
         while True:
             await self.write()
             heed_cancellation()
-            await self._clock.sleep(COUNTERS_EVERY_S)
+            wanted = sum(len(feed.connections) for feed in self._stage.feeds)
+            await self._clock.sleep(COUNTERS_EVERY_S if self.feed.active_connections >= wanted else SOON_S)
 
     async def write(self) -> None:
         """Write once; a bus that does not take it is told by `trouble`, and once in the log."""
