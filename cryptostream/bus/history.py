@@ -131,11 +131,11 @@ async def in_time_order(readers: Sequence[Pages]) -> Pages:
 
 
 async def follow(
-    bus: Bus, patterns: Sequence[str], after: Mapping[str, str], clock: Clock, *, at_once: int = _READ_AT_ONCE
+    bus: Bus, patterns: Sequence[str], after: Mapping[str, str], clock: Clock, *, at_once: int = 0
 ) -> Pages:
     """What comes to the streams that match, in batches, for ever; each stream goes on after its id in `after`.
 
-    A batch has some `at_once` entries at most: reading ten takes a tenth of a millisecond, and holds up the loop.
+    `at_once` bounds the entries of a batch: to read ten takes a tenth of a millisecond, in which nobody else works.
 
     A stream that is not in `after`, because nobody had written it yet, is read from its beginning. While the bus is
     away this waits, and goes on where it was. Raises BusRefused.
@@ -148,7 +148,7 @@ async def follow(
             if clock.monotonic() >= look_at:
                 await _discover(bus, patterns, places)
                 look_at = clock.monotonic() + RESCAN_S
-            batch = await _next(bus, places, clock, at_once)
+            batch = await _next(bus, places, clock, at_once or _READ_AT_ONCE)
         except BusUnavailable as trouble:
             await outage.wait(trouble)
             continue
