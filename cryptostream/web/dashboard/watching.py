@@ -146,8 +146,13 @@ def pair_of(quote: shown.Quote) -> str:
 
 
 def liveliest(quotes: Mapping[str, shown.Quote]) -> str:
-    """The pair to begin with: where most is traded, the first of these by name."""
-    return min(quotes, key=lambda pair: (-(quotes[pair].rate_per_s or 0.0), pair))
+    """The pair to begin with: where most is traded, and of those about as lively the dearest."""
+
+    def place(pair: str) -> tuple[int, float, str]:
+        quote = quotes[pair]
+        return -int(quote.rate_per_s or 0.0).bit_length(), -float(quote.price or 0.0), pair
+
+    return min(quotes, key=place)
 
 
 def sparks(prices: Sequence[float]) -> list[int]:

@@ -1,7 +1,7 @@
 /* One pair's candles: what it is and costs, which interval, what is drawn with them, and what the pointed one says. */
 import { C, EMA, H, hasGap, isOpen, L, LOWER, N, O, SMA, T, UPPER, V } from "cryptostream/paint.js";
 import { Plot } from "cryptostream/plot.js";
-import { brief, digitsFor, fullTime, moment, money, percent } from "cryptostream/scale.js";
+import { brief, digitsFor, fullTime, moment, money, percent, way } from "cryptostream/scale.js";
 
 const DRAWN = [
   ["volume", "Volume"], ["sma", "SMA 20"], ["ema", "EMA 50"], ["bands", "Bollinger"], ["rsi", "RSI"], ["macd", "MACD"], ["signals", "Signals"],
@@ -26,7 +26,7 @@ export const Chart = {
         <h1>{{ now.pair || "No pair" }}</h1>
         <template v-if="quote">
           <span class="big" :class="quote.side === 'sell' ? 'down' : 'up'"><span aria-hidden="true">{{ quote.side === "sell" ? "\u25bc" : "\u25b2" }}</span> {{ price }}</span>
-          <span v-if="quote.change !== null" :class="quote.change < 0 ? 'down' : 'up'">{{ change }} <small v-if="quote.since">since {{ quote.since.slice(5, 16).replace("T", " ") }}</small></span>
+          <span v-if="quote.change !== null" :class="way(quote.change)">{{ change }} <small v-if="quote.since">since {{ quote.since.slice(5, 16).replace("T", " ") }}</small></span>
           <small v-if="quote.state !== 'live'" class="warn">{{ quote.state }}{{ quote.note ? ": " + quote.note : "" }}</small>
         </template>
         <div class="chips" role="radiogroup" aria-label="Interval">
@@ -43,7 +43,7 @@ export const Chart = {
         <canvas ref="canvas" tabindex="0" role="img" :aria-label="summary"></canvas>
         <p v-if="read" class="legend" aria-hidden="true">
           <span>{{ read.time }}</span><span v-for="[name, value] in read.prices" :key="name"><i>{{ name }}</i> {{ value }}</span>
-          <span :class="read.up ? 'up' : 'down'">{{ read.change }}</span><span><i>Vol</i> {{ read.volume }}</span>
+          <span :class="read.way">{{ read.change }}</span><span><i>Vol</i> {{ read.volume }}</span>
           <span v-if="read.gap" class="warn">&#x25a8; trades missing</span>
           <span v-for="[name, value, colour] in read.lines" :key="name" :style="{ color: 'var(--' + colour + ')' }">{{ name }} {{ value }}</span>
           <span v-for="mark in read.marks" :key="mark.key" class="said">{{ mark.said }}</span>
@@ -78,7 +78,7 @@ export const Chart = {
     empty() {
       if (!this.now.arrived || this.candles) return "";
       if (this.now.said) return this.now.said;
-      return this.now.pair ? "No trades yet: candles come with the first ones." : "Add a pair to the watchlist to see its candles.";
+      return this.now.pair ? "No trades yet: candles come with the first ones." : "Candles appear here once a pair is followed.";
     },
     summary() {
       const last = this.read ? `; ${this.read.time}, close ${this.read.prices[3][1]}` : "";
@@ -86,6 +86,7 @@ export const Chart = {
     },
   },
   methods: {
+    way,
     take(candles) {
       this.plot.take(candles);
       this.candles = this.plot.rows.length;
@@ -134,7 +135,7 @@ export const Chart = {
         time: `${fullTime(row[T])}${isOpen(row) ? " \u2026" : ""}`,
         prices: [["O", said(O)], ["H", said(H)], ["L", said(L)], ["C", said(C)]],
         change: percent(row[C] / row[O] - 1),
-        up: row[C] >= row[O],
+        way: way(row[C] / row[O] - 1),
         volume: `${brief(row[V])} in ${row[N]}`,
         gap: hasGap(row),
         lines: this.lines(said),

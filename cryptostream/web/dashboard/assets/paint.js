@@ -42,8 +42,8 @@ function* prices(rows, shown) {
   }
 }
 
-/** What a pane's values are between, with room for what is drawn beside candles. */
-export function scaled(pane, rows, shown) {
+/** What a pane's values are between, with room for what is drawn beside candles, and for what is told above them. */
+export function scaled(pane, rows, shown, narrow) {
   if (pane.name === "rsi") return { ...pane, low: 0, high: 100 };
   if (pane.name === "macd") {
     const [low, high] = range(rows.flatMap((row) => [row[MACD], row[SIGNAL], row[HISTOGRAM]]));
@@ -52,7 +52,7 @@ export function scaled(pane, rows, shown) {
   }
   const [low, high] = range(prices(rows, shown));
   const room = (high - low || Math.abs(high) * 0.001 || 1) * 0.1;
-  return { ...pane, low: low - room * (shown.has("volume") ? 2.6 : 1.2), high: high + room * 1.4 };
+  return { ...pane, low: low - room * (shown.has("volume") ? 2.6 : 1.2), high: high + room * (narrow ? 3 : 1.4) };
 }
 
 export const heightOf = (pane, value) => pane.top + pane.height * (1 - (value - pane.low) / (pane.high - pane.low));
@@ -295,7 +295,7 @@ function macdPane(ctx, plot, pane) {
   coloured(ctx, plot, pane, MACD, "one", []);
   coloured(ctx, plot, pane, SIGNAL, "two", [6, 3]);
   ctx.lineWidth = 1;
-  const values = [MACD, SIGNAL, HISTOGRAM].map((place) => told(plot.read, place, plot.digits)).join("  ");
+  const values = [MACD, SIGNAL, HISTOGRAM].map((place) => (plot.read?.[place] ?? null) === null ? "\u2013" : brief(plot.read[place] + 0)).join("  ");
   title(ctx, plot, pane, `MACD 12 26 9  ${values}`);
 }
 

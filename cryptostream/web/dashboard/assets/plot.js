@@ -107,7 +107,7 @@ export class Plot {
     const from = clamp(Math.floor(this.end - this.box.width / this.step), 0, Math.max(0, this.rows.length - 1));
     const to = clamp(Math.ceil(this.end), 0, this.rows.length - 1);
     const seen = this.rows.slice(from, to + 1);
-    const panes = this.box.panes.map((pane) => scaled(pane, seen, this.shown));
+    const panes = this.box.panes.map((pane) => scaled(pane, seen, this.shown, width < 480));
     const read = this.cursor ? this.rows[this.cursor.at] : this.rows.at(-1);
     const { rows, marks, shown, colours, hatch, cursor, step, box } = this;
     const candleAt = (ms) => this.candleAt(ms);

@@ -67,5 +67,8 @@ export function decimals(text) {
 
 export const digitsFor = (price) => (price >= 1 ? 2 : Math.min(10, 3 - Math.floor(Math.log10(price || 1))));
 
-/** 0.0125 as "+1.25%", with a true minus. */
-export const percent = (share) => `${share < 0 ? "\u2212" : "+"}${Math.abs(share * 100).toFixed(2)}%`;
+/** 0.0125 as "+1.25%", with a true minus; without a sign where that says nothing. */
+export const percent = (share) => `${{ up: "+", down: "\u2212", soft: "" }[way(share)]}${Math.abs(share * 100).toFixed(2)}%`;
+
+/** How a change is told apart by more than its colour. */
+export const way = (share) => (share >= 0.00005 ? "up" : share <= -0.00005 ? "down" : "soft");

@@ -5,6 +5,8 @@ import { clock } from "cryptostream/scale.js";
 const SIGNS = { running: "\u25cf", waiting: "\u25d0", paused: "\u2016", failed: "\u2715", installed: "\u25cb" };
 const ORDER = ["failed", "running", "waiting", "paused", "installed"];
 
+const written = (value) => (typeof value === "string" ? value : JSON.stringify(value));
+
 /** What was typed, as the kind of value that it replaces. */
 function typed(text, before) {
   if (typeof before === "string") return text;
@@ -41,7 +43,7 @@ export const Strategies = {
               <label>Bars <select v-model="form.bars" class="field"><option v-for="each in intervals" :key="each">{{ each }}</option></select></label>
               <label>Name <input v-model="form.name" class="field" maxlength="64" :placeholder="row.name" spellcheck="false"></label>
             </template>
-            <label v-for="(value, name) in row.parameters" :key="name">{{ name }} <input v-model="form.parameters[name]" class="field" maxlength="64" spellcheck="false"></label>
+            <label v-for="(value, name) in row.parameters" :key="name">{{ name }} <input v-model="form.parameters[name]" class="field" maxlength="1000" spellcheck="false"></label>
             <p v-if="row.state !== 'installed'" class="soft">New parameters begin with empty memory: the strategy warms up again.</p>
             <p class="buttons"><button type="submit" class="act main" :disabled="busy">{{ row.state === "installed" ? "Start" : "Set" }}</button> <button type="button" class="act" @click="opened = ''">Cancel</button></p>
           </form>
@@ -64,20 +66,22 @@ export const Strategies = {
   },
   methods: {
     about(row) {
-      const parameters = Object.entries(row.parameters).map(([name, value]) => `${name} ${value}`).join(", ");
+      const parameters = Object.entries(row.parameters).map(([name, value]) => `${name} ${value instanceof Object ? "\u2026" : value}`).join(", ");
       const parts = row.state === "installed" ? [parameters] : [row.state, row.bars, parameters, row.last_signal && `last signal ${clock(row.last_signal)}`];
       return parts.filter(Boolean).join(" \u00b7 ");
     },
     hasForm: (row) => row.state === "installed" || Object.keys(row.parameters).length > 0,
     toggle(row) {
       this.opened = this.opened === row.key ? "" : row.key;
-      const parameters = Object.fromEntries(Object.entries(row.parameters).map(([name, value]) => [name, typeof value === "string" ? value : JSON.stringify(value)]));
+      const parameters = Object.fromEntries(Object.entries(row.parameters).map(([name, value]) => [name, written(value)]));
       const bars = this.intervals.includes(this.now.interval) ? this.now.interval : "1m";
       this.form = { symbols: this.now.pair, bars, name: "", parameters };
+      this.$nextTick(() => this.$el.querySelector(".form")?.closest("li").scrollIntoView({ block: "nearest" }));
     },
     submit(row) {
       const parameters = Object.fromEntries(Object.entries(this.form.parameters).map(([name, text]) => [name, typed(text, row.parameters[name])]));
       this.opened = "";
+      this.$el.querySelector("ul").scrollTop = 0;
       if (row.state !== "installed") return this.$emit("wish", { wish: "parameters", name: row.name, parameters });
       const symbols = this.form.symbols.toUpperCase().split(/[\s,;]+/).filter(Boolean);
       const name = this.form.name.trim() || null;

@@ -1,6 +1,6 @@
 /* The pairs that are followed: what they cost, how they have moved, how fast they trade; add one, remove one. */
 import { Answer } from "cryptostream/answer.js";
-import { money, percent } from "cryptostream/scale.js";
+import { money, percent, way } from "cryptostream/scale.js";
 
 const ORDERS = {
   name: (one, other) => (one.key < other.key ? -1 : 1),
@@ -8,14 +8,12 @@ const ORDERS = {
   rate: (one, other) => (other.rate ?? -1) - (one.rate ?? -1) || ORDERS.name(one, other),
 };
 
-const way = (change) => (change > 0 ? "up" : change < 0 ? "down" : "soft");
-
 /** One pair; drawn again only when its row is another one. */
 const Pair = {
   props: { row: Object, chosen: Boolean, busy: Boolean, writes: Boolean },
-  emits: ["choose", "remove", "step"],
+  emits: ["choose", "follow", "remove", "step"],
   template: `
-    <li :class="{ chosen }">
+    <li :class="{ chosen, quiet: row.state === 'quiet' }">
       <button type="button" class="pair" :aria-current="chosen ? 'true' : null" :data-pair="row.key" @click="$emit('choose', row.key)"
         @keydown.down.prevent="$emit('step', $event.target, 1)" @keydown.up.prevent="$emit('step', $event.target, -1)">
         <span class="name">{{ row.key }}</span>
@@ -24,9 +22,14 @@ const Pair = {
         <span class="pace" :class="{ warn: row.state !== 'live' }" :title="row.note || null">{{ pace }}</span>
         <span class="change n" :class="way(row.change)" :title="row.since ? 'since ' + row.since : null">{{ change }}</span>
       </button>
-      <button v-if="writes" type="button" class="remove" :aria-label="'Remove ' + row.key" :title="'Remove ' + row.key" :disabled="busy" @click="$emit('remove', row.key)">&#x2715;</button>
+      <button v-if="writes" type="button" class="remove" :aria-label="wish + ' ' + row.key" :title="wish + ' ' + row.key" :disabled="busy"
+        @click="$emit(wish.toLowerCase(), row.key)">{{ wish === "Follow" ? "+" : "\u2715" }}</button>
     </li>`,
   computed: {
+    /** A quiet pair is one that nobody follows: there are trades of it, and no more come. */
+    wish() {
+      return this.row.state === "quiet" ? "Follow" : "Remove";
+    },
     price() {
       return this.row.price === null ? "\u2013" : money(Number(this.row.price), this.row.digits);
     },
@@ -68,12 +71,12 @@ export const Watchlist = {
       <answer :answer="answer" :busy="busy" waits="Asking the ingesters&#8230;" @dismiss="$emit('dismiss')" @undo="$emit('wish', { wish: 'add', text: $event })" />
       <ul v-if="shown.length" class="scroll pairs">
         <pair v-for="row in shown" :key="row.key" :row="row" :chosen="row.key === now.pair" :busy="busy" :writes="now.may_write"
-          @choose="choose" @remove="$emit('wish', { wish: 'remove', text: $event })" @step="step" />
+          @choose="choose" @remove="$emit('wish', { wish: 'remove', text: $event })" @follow="$emit('wish', { wish: 'add', text: $event })" @step="step" />
       </ul>
       <p v-else-if="!now.arrived" class="empty">Loading&#8230;</p>
       <p v-else-if="text" class="empty">No pair here has &#8220;{{ text.trim() }}&#8221; in its name.<template v-if="now.may_write"> Enter asks the ingesters to follow it.</template></p>
       <p v-else-if="now.ingesters" class="empty">No trades yet. An ingester runs: add a symbol above, such as <code>BTCUSDT</code>.</p>
-      <p v-else class="empty">Nothing is followed yet. Start <code>cryptostream ingest --symbols BTCUSDT,ETHUSDT</code>, or see it all without an exchange: <code>cryptostream run --demo</code></p>
+      <p v-else class="empty">Nothing is followed yet. Start <code>cryptostream ingest <span>--symbols</span> BTCUSDT,ETHUSDT</code>, or see it all without an exchange: <code>cryptostream run <span>--demo</span></code></p>
     </section>`,
   data: () => ({ text: "", order: "name" }),
   mounted() {
