@@ -3,11 +3,9 @@
 import asyncio
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from nicegui import ui
-from nicegui.element import Element
 from nicegui.events import GenericEventArguments
 from pydantic import ValidationError
 
@@ -16,26 +14,18 @@ from cryptostream.web import shown
 from cryptostream.web.dashboard.frame import frame
 from cryptostream.web.dashboard.pipeline import STYLE
 from cryptostream.web.dashboard.reviewing import Message, Reviewing
+from cryptostream.web.dashboard.rights import may_write
+from cryptostream.web.dashboard.view import ASSETS, MODULES, View
 from cryptostream.web.probes import Commands, Probes
 
 _EVERY_S = 0.5
 _LONGEST = 2000
-_ASSETS = Path(__file__).parent / "assets"
 
 Wish = Mapping[str, Any]
 
 
-class BacktestsView(Element, component=str(_ASSETS / "backtests.js"), esm={"cryptostream": str(_ASSETS)}):
-    """The page's body in the browser. It takes messages in their order, and asks for the whole if it missed one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._sent = 0
-
-    def send(self, message: Message) -> None:
-        """Tell it what has changed."""
-        self._sent += 1
-        self.run_method("take", {**message, "n": self._sent})
+class BacktestsView(View, component=str(ASSETS / "backtests.js"), esm=MODULES):
+    """The page's body."""
 
 
 class _Page:
@@ -45,6 +35,7 @@ class _Page:
         self._commands = commands
         self._reviewing = Reviewing(probes)
         self._view = BacktestsView()
+        self._view.props["writes"] = may_write()
         self._view.on("wish", self._wished)
         self._one_by_one = asyncio.Lock()
         ui.timer(_EVERY_S, self._tell)

@@ -11,6 +11,7 @@ from cryptostream import __version__
 from cryptostream.web import shown
 from cryptostream.web.dashboard import MOUNTED
 from cryptostream.web.dashboard.markup import tag
+from cryptostream.web.dashboard.view import linked
 from cryptostream.web.probes import Probes
 
 Here = Literal["market", "pipeline", "backtests"]
@@ -22,7 +23,7 @@ _PAGES: dict[Here, tuple[str, str]] = {
 }
 _EVERY_S = 1.0
 _HEAD = f"""
-<link rel="stylesheet" href="{MOUNTED}/assets/dashboard.css?v={__version__}">
+{linked("dashboard.css")}
 <script src="{MOUNTED}/assets/theme.js?v={__version__}"></script>
 """
 

@@ -3,46 +3,32 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from nicegui import ui
-from nicegui.element import Element
 from nicegui.events import GenericEventArguments
 from pydantic import ValidationError
 
-from cryptostream import __version__
 from cryptostream.errors import CryptostreamError
 from cryptostream.web import shown
-from cryptostream.web.dashboard import MOUNTED
 from cryptostream.web.dashboard.frame import frame
 from cryptostream.web.dashboard.rights import may_write
+from cryptostream.web.dashboard.view import ASSETS, MODULES, View, linked
 from cryptostream.web.dashboard.watching import INTERVALS, Message, Watching, symbols
 from cryptostream.web.probes import Commands, Probes
 
 _EVERY_S = 0.3
-_ASSETS = Path(__file__).parent / "assets"
 
 Wish = Mapping[str, Any]
 Ask = Callable[[], Awaitable[shown.Answered]]
 
 
-class MarketView(
-    Element,
-    component=str(_ASSETS / "market.js"),
-    esm={"cryptostream": str(_ASSETS)},
-):
-    """The page's body in the browser. It takes messages in their order, and asks for the whole if it missed one."""
+class MarketView(View, component=str(ASSETS / "market.js"), esm=MODULES):
+    """The page's body."""
 
     def __init__(self) -> None:
         super().__init__()
         self.props["intervals"] = INTERVALS
-        self._sent = 0
-
-    def send(self, message: Message) -> None:
-        """Tell it what has changed."""
-        self._sent += 1
-        self.run_method("take", {**message, "n": self._sent})
 
 
 class _Page:
@@ -117,7 +103,7 @@ def page(probes: Probes, commands: Commands) -> None:
 
     @ui.page("/")
     def market(pair: str = "") -> None:
-        ui.add_head_html(f'<link rel="stylesheet" href="{MOUNTED}/assets/market.css?v={__version__}">')
+        ui.add_head_html(linked("market.css"))
         with frame(probes, "market"):
             _Page(probes, commands, pair[:80])
 

@@ -2,40 +2,28 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from nicegui import ui
-from nicegui.element import Element
 from nicegui.events import GenericEventArguments
 
-from cryptostream import __version__
 from cryptostream.errors import CryptostreamError
 from cryptostream.web import shown
-from cryptostream.web.dashboard import MOUNTED
 from cryptostream.web.dashboard.frame import frame
+from cryptostream.web.dashboard.rights import may_write
+from cryptostream.web.dashboard.view import ASSETS, MODULES, View, linked
 from cryptostream.web.dashboard.working import MOST_LETTERS, Message, Working
 from cryptostream.web.probes import Commands, Probes
 
-STYLE = f'<link rel="stylesheet" href="{MOUNTED}/assets/pipeline.css?v={__version__}">'
+STYLE = linked("pipeline.css")
 _EVERY_S = 1.0
 _LONGEST = 128
-_ASSETS = Path(__file__).parent / "assets"
 
 Wish = Mapping[str, Any]
 
 
-class PipelineView(Element, component=str(_ASSETS / "pipeline.js"), esm={"cryptostream": str(_ASSETS)}):
-    """The page's body in the browser. It takes messages in their order, and asks for the whole if it missed one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._sent = 0
-
-    def send(self, message: Message) -> None:
-        """Tell it what has changed."""
-        self._sent += 1
-        self.run_method("take", {**message, "n": self._sent})
+class PipelineView(View, component=str(ASSETS / "pipeline.js"), esm=MODULES):
+    """The page's body."""
 
 
 class _Page:
@@ -45,6 +33,7 @@ class _Page:
         self._commands = commands
         self._working = Working(probes)
         self._view = PipelineView()
+        self._view.props["writes"] = may_write()
         self._view.on("wish", self._wished)
         self._one_by_one = asyncio.Lock()
         ui.timer(_EVERY_S, self._tell)

@@ -1,25 +1,23 @@
 """The dashboard as a part of an application: its pages, and the files they need."""
 
-from pathlib import Path
-
 from fastapi import FastAPI
 from nicegui import app as pages
 from nicegui import ui
 
 from cryptostream.web.dashboard import MOUNTED, backtests, market, pipeline
 from cryptostream.web.dashboard.rights import Rightful
+from cryptostream.web.dashboard.view import ASSETS
 from cryptostream.web.probes import Commands, Probes
 
 __all__ = ["MOUNTED", "mount"]
 
-_ASSETS = Path(__file__).parent / "assets"
 _HISTORY = 100
-"""Messages that are kept for a browser that comes back; each part of a page asks for the whole where one is missing."""
+"""Messages that are kept for a browser that comes back; a page asks for the whole where one is missing."""
 
 
 def mount(app: FastAPI, probes: Probes, commands: Commands, *, secret: str) -> None:
     """Add the pages to an application, once in a process. `secret` signs the cookies of sessions."""
-    pages.add_static_files("/assets", _ASSETS)
+    pages.add_static_files("/assets", ASSETS)
     commands = Rightful(commands)
     market.page(probes, commands)
     pipeline.page(probes, commands)
@@ -28,10 +26,11 @@ def mount(app: FastAPI, probes: Probes, commands: Commands, *, secret: str) -> N
         app,
         mount_path=MOUNTED,
         title="cryptostream",
-        favicon=_ASSETS / "icon.svg",
+        favicon=ASSETS / "icon.svg",
         dark=None,
         tailwind=False,
         storage_secret=secret,
         show_welcome_message=False,
+        binding_refresh_interval=None,
         message_history_length=_HISTORY,
     )
