@@ -20,13 +20,15 @@ _PAGE = """<!doctype html>
 <link rel="icon" href="data:,">
 <style>
 :root {{ color-scheme: light dark; }}
-body {{ font: 16px/1.5 system-ui, sans-serif; display: grid; place-items: center; min-height: 90vh; margin: 0; }}
-form {{ display: grid; gap: .75rem; width: min(22rem, 88vw); }}
+body {{ font: 16px/1.5 system-ui, sans-serif; display: grid; place-items: center; min-height: 100vh; margin: 0;
+  background: light-dark(#f6f8fa, #0b0f14); color: light-dark(#1b2430, #dfe6ee); }}
+form {{ display: grid; gap: .75rem; width: min(22rem, 80vw); padding: 1.5rem; border-radius: .75rem;
+  background: light-dark(#fff, #121820); border: 1px solid light-dark(#d5dce4, #26303c); }}
 h1 {{ font-size: 1.25rem; margin: 0; }}
 p {{ margin: 0; }}
-input, button {{ font: inherit; padding: .6rem .75rem; border-radius: .5rem; border: 1px solid GrayText; }}
-button {{ cursor: pointer; font-weight: 600; }}
-:focus-visible {{ outline: 3px solid Highlight; outline-offset: 2px; }}
+input, button {{ font: inherit; padding: .6rem .75rem; border-radius: .5rem; border: 1px solid #7b8796; }}
+button {{ cursor: pointer; font-weight: 600; background: #1f5fbf; border-color: #1f5fbf; color: #fff; }}
+:focus-visible {{ outline: 3px solid #6ea8ff; outline-offset: 2px; }}
 .said {{ min-height: 1.5em; }}
 </style>
 </head>

@@ -48,5 +48,5 @@ class Rightful:
 
 
 def may_write() -> bool:
-    """Whether the reader of the page at hand may give commands; everybody may where nothing guards the pages."""
-    return bool(ui.context.client.request.scope.get("state", {}).get(MAY_WRITE, True))
+    """Whether the reader of the page at hand may give commands, as the guard has found when the page was asked for."""
+    return bool(ui.context.client.request.scope.get("state", {}).get(MAY_WRITE, False))
