@@ -17,6 +17,7 @@ const signed = (value, text) => (value > 0 ? `▲ ${text}` : value < 0 ? `▼ ${
 
 export default {
   components: { Rows, Curves },
+  props: { writes: Boolean },
   data() {
     return {
       rows: Object.fromEntries(PARTS.map((part) => [part, new Map()])),
@@ -118,7 +119,8 @@ export default {
       <div class="tests">
         <section class="panel runs" aria-labelledby="run">
           <header><h2 id="run">Run a backtest</h2></header>
-          <form class="body" @submit.prevent="run">
+          <p v-if="!writes" class="empty">This page was opened with a token that may only read.</p>
+          <form v-else class="body" @submit.prevent="run">
             <label>Of <input v-model.trim="form.sources" class="field" list="sources" required maxlength="2000" spellcheck="false"
               autocomplete="off" placeholder="trades:BTCUSDT" aria-describedby="of" /></label>
             <datalist id="sources"><option v-for="name in can.sources" :key="name" :value="name"></option></datalist>

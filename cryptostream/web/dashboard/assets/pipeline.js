@@ -63,10 +63,10 @@ const COLUMNS = {
 
 export default {
   components: { Rows, Line },
+  props: { writes: Boolean },
   data() {
     return {
       rows: Object.fromEntries(PARTS.map((part) => [part, new Map()])),
-      columns: COLUMNS,
       lines: { messages: [], published: [], p99: [] },
       clock: Date.now(),
       skew: 0,
@@ -78,6 +78,10 @@ export default {
     };
   },
   computed: {
+    columns() {
+      const may = (column) => this.writes || !column.actions;
+      return Object.fromEntries(Object.entries(COLUMNS).map(([name, columns]) => [name, columns.filter(may)]));
+    },
     now() {
       return this.rows.now.get("now") ?? {};
     },
@@ -235,7 +239,7 @@ export default {
         <section class="panel" aria-labelledby="letters">
           <header><h2 id="letters">Dead letters</h2>
             <small v-if="letters">{{ letters > rows.letters.size ? "the newest " + rows.letters.size + " of " + count(letters) : count(letters) }}</small>
-            <span class="acts"><button v-for="one in queues" :key="one.queue" type="button" class="act small" :disabled="waiting === 'letters'"
+            <span v-if="writes" class="acts"><button v-for="one in queues" :key="one.queue" type="button" class="act small" :disabled="waiting === 'letters'"
               @click="retry(one.queue, one.ids)">Retry {{ one.ids.length }} of {{ group(one.queue) }}</button></span></header>
           <p v-if="waiting === 'letters'" class="said-back soft" role="status">Asking.</p>
           <p v-if="answers.letters" class="said-back verdict" :class="{ refused: answers.letters.failed }" role="status">

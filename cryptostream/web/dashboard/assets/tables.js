@@ -107,7 +107,7 @@ export const Rows = {
     },
   },
   template: `
-    <div class="scroll" tabindex="0" role="region" :aria-label="name">
+    <div class="scroll" tabindex="0" role="region" :aria-label="name + ', table'">
       <table class="list" :class="{ cards }">
         <thead><tr>
           <th v-for="column in columns" :key="column.key" scope="col" :class="classes({}, column)"
