@@ -74,6 +74,7 @@ class Board:
         self._clock = clock
         self._glance = Glance(bus)
         self._said = "starting: nothing has been read yet"
+        self._was_away = False
         self._answered_s = clock.monotonic()
         self._due: dict[str, float] = {}
         self._round = 0
@@ -102,7 +103,6 @@ class Board:
             began_s = self._clock.monotonic()
             try:
                 await self.refresh()
-                self._tell("")
             except (BusUnavailable, BusRefused) as error:
                 self._tell(str(error))
             spent_s = self._clock.monotonic() - began_s
@@ -123,14 +123,15 @@ class Board:
         await self._quoting.learn(self._glimpses, self._clock.monotonic())
         self._round += 1
         self.look = self._made()
+        self._tell("")
 
     def _tell(self, said: str) -> None:
         if said and not self._said:
             _log.warning("web.bus_away", why=said)
             self._due.clear()  # what is there when it is back may be something else
-        elif self._said and not said and self.look.glimpses:
+        elif self._was_away and not said:
             _log.info("web.bus_answers")
-        self._said = said
+        self._said, self._was_away = said, bool(said)
         if not said:
             self._heard()
 
