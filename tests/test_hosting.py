@@ -13,6 +13,7 @@ from cryptostream import config
 from cryptostream.bus import admin, control, holding
 from cryptostream.bus.admin import ConsumerRow
 from cryptostream.bus.control import Request, Verdict
+from cryptostream.bus.group import source
 from cryptostream.engine.clock import SystemClock
 from cryptostream.errors import BusRefused, StateRefused
 from cryptostream.model import codec
@@ -23,8 +24,9 @@ from cryptostream.model.instrument import Channel, Subscription
 from cryptostream.strategies.desk import Desk
 from cryptostream.strategies.loading import make
 from cryptostream.transforms.bars import Bars, parse_bars
-from cryptostream.wiring.hosting import Hosting
+from cryptostream.wiring.hosting import Hosting, wished
 from cryptostream.wiring.hosting import hosting as module
+from cryptostream.wiring.hosting.wished import Wished
 from tests.client.conftest import T0_MS, Market, market
 
 __all__ = ["market"]
@@ -44,8 +46,9 @@ Work = Callable[..., Any]
 
 @pytest.fixture(autouse=True)
 def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rounds are made by `keep`."""
+    """Rounds are made by `keep`, and members look often for streams that are free."""
     monkeypatch.setattr(module, "EVERY_S", 3600.0)
+    monkeypatch.setattr(source, "_RESCAN_S", 0.2)
 
 
 @pytest.fixture
@@ -128,6 +131,10 @@ async def rows(market: Market, of: Hosting, by: str = "here:1") -> dict[str, Con
     return {row.name: row for one in found if f"{one.host}:{one.pid}" == by for row in one.consumers}
 
 
+async def wishes(market: Market) -> dict[str, Wished]:
+    return wished.read(await control.wishes(market.bus, control.CONSUMERS))
+
+
 async def until(look: Callable[[], Any]) -> None:
     while not await look():
         await SystemClock().sleep(0.01)
@@ -166,7 +173,7 @@ async def test_a_consumer_that_was_paused_goes_on_where_it_stood(market: Market,
         assert await market.entries(SIGNALS) == expected(range(1, 320))
         await obeyed(here, "start", strategy="ma_cross")
         await read(market, 599, "momentum")
-        assert await control.wishes(market.bus, control.CONSUMERS) == {}
+        assert await wishes(market) == {}
     assert await market.entries(SIGNALS) == expected(range(1, 600))
 
 
@@ -193,7 +200,7 @@ async def test_a_strategy_that_was_started_knows_the_past_and_signals_each_cross
         assert (await rows(market, there, "there:2"))["ma_cross"].started_by == "request"
         assert await obeyed(there, "stop", "ma_cross", remove=True) == "removed; its signals stay"
         assert await rows(market, there, "there:2") == {}
-    assert await control.wishes(market.bus, control.CONSUMERS) == {}
+    assert await wishes(market) == {}
     assert await market.entries(SIGNALS) == expected(range(1, 600), after=319)
 
 
@@ -247,7 +254,7 @@ async def test_what_cannot_be_done_is_refused_with_a_reason_and_changes_nothing(
     async with work(momentum=MOMENTUM, both=both, recorder=recorder) as here:
         found = {case: await refused(here, verb, **args) for case, (verb, args, _) in REFUSED.items()}
         assert [case for case, why in found.items() if REFUSED[case][2] not in why] == [], found
-        assert await control.wishes(market.bus, control.CONSUMERS) == {}
+        assert await wishes(market) == {}
         assert {row.state for row in (await rows(market, here)).values()} == {"waiting"}  # there is no stream yet
 
 
@@ -265,10 +272,12 @@ async def test_a_strategy_is_taken_over_when_its_process_is_gone_and_given_up_wh
         assert 0 < await market.bus.command.pttl("lease:strategy:ma_cross") <= holding.HELD_S * 1000
         await market.bus.command.delete("lease:strategy:ma_cross")  # as after ten seconds of silence
         assert await obeyed(there, "parameters", "ma_cross", parameters={"fast": 3}) == "it has these already"
-        await put(market, *range(400, 600))
-        await stands(market, there, "ma_cross", "running", "there:2")
-        await read(market, 599, "ma_cross")
+        await put(market, *range(400, 500))  # the one reads still, and the other does not yet
+        await read(market, 499, "ma_cross")
         assert await rows(market, here) == {}
+        await put(market, *range(500, 600))
+        await read(market, 599, "ma_cross")
+        await stands(market, there, "ma_cross", "running", "there:2")
     assert await market.entries(SIGNALS) == expected(range(1, 600), after=319)
 
 
@@ -312,6 +321,17 @@ async def test_a_bus_that_allows_no_requests_is_told_once_and_all_runs_as_config
     assert (await rows(market, here))["momentum"].state == "running"
     here.stop()
     await running
+
+
+async def test_a_bus_that_has_lost_what_was_wished_is_told_again(market: Market, work: Work) -> None:
+    async with work(momentum=MOMENTUM) as here:
+        await obeyed(here, "pause", "momentum")
+        await market.bus.command.delete(control.CONSUMERS)
+        assert (await rows(market, here))["momentum"].state == "paused"
+        assert await wishes(market) == {"momentum": Wished("paused")}
+        await obeyed(here, "resume", "momentum")
+        assert await wishes(market) == {}
+        await stands(market, here, "momentum", "waiting")  # for a stream
 
 
 async def test_a_request_on_the_bus_is_answered_with_a_verdict(market: Market, work: Work) -> None:

@@ -151,6 +151,22 @@ async def _glanced(bus: Bus) -> None:
         await glance.aclose()
 
 
+async def test_a_consumer_takes_on_a_strategy_and_leaves_it_to_others(server: RedisServer, data_dir: Path) -> None:
+    async with connect(url(server, "consumer"), data_dir=data_dir, clock=SystemClock()) as bus:
+        hosting = wiring.Hosting(Config(data_dir=data_dir), bus, [], by="one:1")
+        running = asyncio.ensure_future(hosting.run())
+        while not await control.here(bus, "consume"):
+            await SystemClock().sleep(0.01)
+        for verb, args in (("start", {"strategy": "ma_cross"}), ("stop", {"name": "ma_cross", "remove": True})):
+            [told] = await hosting.obey(Request("1-1", verb, args, "me"))
+            assert told.accepted, told
+            [shown] = await admin.read_consumers(bus)
+            assert [row.name for row in shown.consumers] == ["ma_cross"][: verb == "start"]
+        hosting.stop()
+        await running
+        assert (await bus.command.exists("lease:strategy:ma_cross"), await control.here(bus, "consume")) == (0, [])
+
+
 async def test_where_requests_are_not_allowed_that_is_told_once_and_everything_goes_on(
     server: RedisServer, data_dir: Path
 ) -> None:

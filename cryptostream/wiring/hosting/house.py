@@ -32,6 +32,7 @@ class House:
         self._clock = clock
         self._spawn = spawn
         self._held: set[str] = set()
+        self._stored: Mapping[str, str] = {}
         self._planned: dict[str, tuple[Wished, Planned | None]] = {}
 
     def find(self, name: str) -> Hosted | None:
@@ -41,12 +42,19 @@ class House:
         return next(iter(named), None)
 
     async def wishes(self) -> dict[str, Wished]:
-        """What is wished of consumers anywhere. Raises BusUnavailable, BusRefused."""
-        return wishes.read(await control.wishes(self._bus, control.CONSUMERS))
+        """What is wished of consumers anywhere; a bus that has lost it is told. Raises BusUnavailable, BusRefused."""
+        stored = await control.wishes(self._bus, control.CONSUMERS)
+        if self._stored and wishes.MARK not in stored:
+            _log.warning("control.lost", why="the bus holds no wishes any more; they are written again")
+            await control.wish(self._bus, control.CONSUMERS, self._stored)
+            stored = {**stored, **self._stored}
+        if wishes.MARK in stored:
+            self._stored = stored
+        return wishes.read(stored)
 
     async def wish(self, name: str, wanted: Wished) -> None:
         """Have this wished of a consumer, here and for whoever starts later. Raises BusUnavailable, BusRefused."""
-        await control.wish(self._bus, control.CONSUMERS, {name: wishes.text(wanted)})
+        await control.wish(self._bus, control.CONSUMERS, {name: wishes.text(wanted), wishes.MARK: "1"})
         await self.settle(await self.wishes())
 
     async def settle(self, wished: Mapping[str, Wished]) -> None:
@@ -93,6 +101,7 @@ class House:
 
     async def _share(self, planned: Mapping[str, Planned]) -> None:
         """Run the strategies that were started by request and are nobody else's; end those that are by now."""
+        await holding.let_go(self._bus, sorted(self._held.difference(planned)), self.by)
         self._held = held = await holding.hold(self._bus, list(planned), self.by)
         for name, one in self.hosted.items():
             if name not in held and name not in self.plans.names and not one.is_ending:

@@ -96,7 +96,8 @@ class Obeying:
         if not await self._house.take(name):
             return None  # another was faster
         await self._house.wish(name, Wished(start=wanted.model_dump()))
-        return await self._said(self._house.hosted[name]) or f"reads {', '.join(told.read)} from now on"
+        one = self._house.hosted.get(name)
+        return None if one is None else await self._said(one) or f"reads {', '.join(told.read)} from now on"
 
     async def _stop(self, one: Hosted, name: str, *, remove: bool) -> str:
         if not one.labels:

@@ -119,7 +119,12 @@ class Plans:
             started_by=by,
         )
         is_asked_for = bool(wished.start or wished.parameters)
-        opens = partial(self._opened, name, told, anew=is_asked_for)
+        config = self.config.model_copy(update={"consumers": {**self.config.consumers, name: told}})
+        if by == "request":
+            # Whoever was paused for so long that another has his strategies by now must not read beside him.
+            leased = {"ownership": "lease", "shard": None}
+            config = config.model_copy(update={"consume": config.consume.model_copy(update=leased)})
+        opens = partial(self._opened, name, config, anew=is_asked_for)
         return Planned(told, wished.state == "paused", is_asked_for, row, opens)
 
     def _alert(self, group: str, wished: Wished) -> Planned:
@@ -140,9 +145,9 @@ class Plans:
         return plain
 
     @asynccontextmanager
-    async def _opened(self, name: str, told: ConsumerConfig, *, anew: bool) -> AsyncIterator[Consuming]:
+    async def _opened(self, name: str, config: Config, *, anew: bool) -> AsyncIterator[Consuming]:
         """The consumer itself; `anew`, what its strategies remember of other parameters is dropped before."""
-        config = self.config.model_copy(update={"consumers": {**self.config.consumers, name: told}})
+        told = config.consumers[name]
         if anew and told.strategies:
             await self._forget_others(name, roster(config, told).fingerprint)
         async with consumers(config, [name], self._bus, Until()) as made:
