@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-_PATIENCE_S = 2.0
+_PATIENCE_S = 3.0
 
 
 class Serves(Protocol):

@@ -1,21 +1,28 @@
-"""Commands as the reader of a page may give them: who showed a token that may only read may not."""
+"""Commands as the reader of a page may give them: no more a minute than over HTTP, and none with a token that reads."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nicegui import ui
 
+from cryptostream.engine.clock import SystemClock
 from cryptostream.errors import UsageError
+from cryptostream.model.ports import Clock
 from cryptostream.web import shown
-from cryptostream.web.guard import MAY_WRITE
+from cryptostream.web.guard import MAY_WRITE, Limits
 from cryptostream.web.probes import Commands
+from cryptostream.web.rates import Rates
+
+_PER_MINUTE = Limits().writes_per_minute
+_CLOCK = SystemClock()
 
 
 class Rightful:
-    """See `web.probes.Commands`. Raises UsageError for who may only read; asked where a page's events run."""
+    """See `web.probes.Commands`. Raises UsageError for what may not be; asked where a page's events run."""
 
-    def __init__(self, commands: Commands) -> None:
+    def __init__(self, commands: Commands, clock: Clock = _CLOCK) -> None:
         self._commands = commands
+        self._writes = Rates(clock, per_s=_PER_MINUTE / 60, burst=_PER_MINUTE)
 
     async def watchlist(self, wanted: shown.Watchlist) -> shown.Answered:
         return await self._given().watchlist(wanted)
@@ -44,6 +51,8 @@ class Rightful:
     def _given(self) -> Commands:
         if not may_write():
             raise UsageError("this token may only read", hint="serve.token may; serve.read_token opened this page")
+        if wait_s := self._writes.wait_s(ui.context.client.ip):
+            raise UsageError(f"more than {_PER_MINUTE} commands a minute", hint=f"again in {wait_s:.0f} s")
         return self._commands
 
 
