@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos soak kills lint format bench docs clean
+.PHONY: help demo test chaos soak kills lint format bench docs clean pages screenshots
 
 help:  ## Show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 demo: .venv/ready  ## Thirty seconds of a live market on this machine: no network, no server needed
 	@$(BIN)/cryptostream run --demo --duration 30s
@@ -33,6 +33,12 @@ format: .venv/ready  ## Let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+pages: .venv/ready  ## The dashboard, open for 30 minutes: does anything grow? PAGES="--for 5m"
+	@$(BIN)/python -m tests.pages.soak $(PAGES)
+
+screenshots: .venv/ready  ## The pictures of the README, taken of the demo
+	@$(BIN)/python -m tests.pages.screenshots
+
 docs: .venv/ready  ## docs/api.md from what the API says of itself
 	$(BIN)/python -m tests.apidocs
 
@@ -40,7 +46,7 @@ bench: .venv/ready  ## Speed beside its peers, as ratios (makes their environmen
 	$(BIN)/python -m benchmarks
 
 clean:  ## Remove what was made here
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 .venv/ready: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -73,7 +73,7 @@ async def soak(seconds: float, *, seed: int, ingesters: int = 2, rate: float = 2
     """Run `ingesters` for so long while faults drawn from `seed` strike; `keep` leaves logs where they are."""
     found = Soak(seed, seconds, ingesters)
     folder = Path(tempfile.mkdtemp(prefix="cs-"))
-    server = RedisServer(_binary(), folder, *DURABLE)
+    server = RedisServer(redis_binary(), folder, *DURABLE)
     server.start()
     try:
         async with open_rig(server, folder, rate=rate, seed=seed) as rig:
@@ -87,7 +87,8 @@ async def soak(seconds: float, *, seed: int, ingesters: int = 2, rate: float = 2
     return found
 
 
-def _binary() -> str:
+def redis_binary() -> str:
+    """The server on PATH. Raises SystemExit."""
     binary = shutil.which("redis-server") or shutil.which("valkey-server")
     if binary is None:
         raise SystemExit("no redis-server or valkey-server on PATH")

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,15 +40,22 @@ class Stage:
 
 
 @contextmanager
-def staged(folder: Path, redis_url: str, *, pairs: tuple[str, ...] = PAIRS, rate: float = 40.0) -> Iterator[Stage]:
-    """Everything runs, and the API says that it is well."""
+def staged(
+    folder: Path,
+    redis_url: str,
+    *,
+    pairs: Sequence[str] = PAIRS,
+    followed: Sequence[str] = FOLLOWED,
+    rate: float = 40.0,
+) -> Iterator[Stage]:
+    """Everything runs, and the API says that it is well. `followed` are those of the pairs that are ingested."""
     with ExitStack() as opened:
         market = opened.enter_context(_process("simulate", "--port", "0", "--pairs", ",".join(pairs), f"--rate={rate}"))
         assert market.stdout is not None
         told = json.loads(market.stdout.readline())
         port = _free_port()
         config = folder / "cryptostream.yaml"
-        config.write_text(yaml.safe_dump(_config(folder, redis_url, told["env"], port)))
+        config.write_text(yaml.safe_dump(_config(folder, redis_url, told["env"], port, followed)))
         run = opened.enter_context(_process("run", "-c", str(config)))
         stage = Stage(f"http://127.0.0.1:{port}", redis_url, folder / "data", run)
         _wait_until_well(stage)
@@ -92,12 +99,12 @@ def has_browser() -> bool:
     return any(map(shutil.which, _BROWSERS))
 
 
-def _config(folder: Path, redis_url: str, env: dict[str, str], port: int) -> dict[str, object]:
+def _config(folder: Path, redis_url: str, env: dict[str, str], port: int, followed: Sequence[str]) -> dict[str, object]:
     return {
         "bus": {"url": redis_url, "maxlen": 20_000},
         "data_dir": str(folder / "data"),
         "venues": {"binance": {"ws_url": env["BINANCE_WS_URL"], "rest_url": env["BINANCE_REST_URL"]}},
-        "feeds": [{"binance": {"symbols": list(FOLLOWED), "channels": ["trades", "klines:1m"]}}],
+        "feeds": [{"binance": {"symbols": list(followed), "channels": ["trades", "klines:1m"]}}],
         "consumers": {"demo": {"read": "trades", "bars": "500ms", "strategies": [STRATEGY], "write": "bus"}},
         "ingest": {"health_port": 0},
         "serve": {"port": port},
