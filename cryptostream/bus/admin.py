@@ -149,8 +149,19 @@ async def write_consumers(bus: Bus, name: str, told: Consumers) -> None:
 
 
 async def read_consumers(bus: Bus) -> list[Consumers]:
-    """The consumers of all processes that are alive."""
-    return await _read(bus, CONSUMERS_KEY, Consumers)
+    """The consumers of all processes that are alive, or were seconds ago.
+
+    What was started by request runs in one process: whoever told of it last.
+    """
+    found = await _read(bus, CONSUMERS_KEY, Consumers)
+    whose = {row.name: one for one in sorted(found, key=lambda one: one.at) for row in one.consumers}
+    return [
+        msgspec.structs.replace(
+            one,
+            consumers=[row for row in one.consumers if row.started_by != "request" or whose[row.name] is one],
+        )
+        for one in found
+    ]
 
 
 async def _write(bus: Bus, key: str, told: Any) -> None:

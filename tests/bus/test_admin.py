@@ -183,6 +183,15 @@ async def test_consumers_are_shown_by_process_and_not_taken_for_ingesters(bus: B
     assert 0 < await bus.command.ttl("stats:consume:here:7") <= admin.COUNTERS_TTL_S
 
 
+async def test_a_strategy_that_was_taken_over_is_shown_where_it_is_now(bus: Bus) -> None:
+    rows = [admin.ConsumerRow(name="cross", state="running", started_by="request")]
+    both = [*rows, admin.ConsumerRow(name="recorder", state="running")]
+    await admin.write_consumers(bus, "gone:1", admin.Consumers(at=5, host="gone", consumers=both))
+    await admin.write_consumers(bus, "here:7", admin.Consumers(at=6, host="here", consumers=both))
+    found = {one.host: [row.name for row in one.consumers] for one in await admin.read_consumers(bus)}
+    assert found == {"gone": ["recorder"], "here": ["cross", "recorder"]}
+
+
 def test_no_ingester_at_all_counts_nothing() -> None:
     assert admin.total([]) == {
         "publisher": {"publish_count": 0, "error_count": 0, "error_rate": 0.0},
