@@ -22,9 +22,10 @@ class View(Element):
         self._sent = 0
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Tell it what has changed."""
+        """Tell it what has changed: as data, in a tuple, which is not watched for changes of its parts."""
         self._sent += 1
-        self.run_method("take", {**message, "n": self._sent})
+        waiting = self.props.get("messages", ()) if self.id in self.client.outbox.updates else ()
+        self.props["messages"] = (*waiting, {**message, "n": self._sent})
 
 
 def linked(name: str) -> str:

@@ -1,6 +1,7 @@
 /* The page of backtests: a form that runs one, the reports there are, and one of them with its curves. */
 import { Rows, moment, take } from "cryptostream/tables.js";
 import { Curves } from "cryptostream/curves.js";
+import { told } from "cryptostream/told.js";
 
 const PARTS = ["jobs", "reports", "form"];
 const COLUMNS = [
@@ -16,6 +17,7 @@ const COLUMNS = [
 const signed = (value, text) => (value > 0 ? `▲ ${text}` : value < 0 ? `▼ ${text}` : text);
 
 export default {
+  mixins: [told],
   components: { Rows, Curves },
   props: { writes: Boolean },
   data() {

@@ -4,12 +4,14 @@ import { decimals } from "cryptostream/scale.js";
 import { Signals } from "cryptostream/signals.js";
 import { Strategies } from "cryptostream/strategies.js";
 import { Tape } from "cryptostream/tape.js";
+import { told } from "cryptostream/told.js";
 import { Watchlist } from "cryptostream/watchlist.js";
 
 const TAPE = 50, SIGNALS = 100, ANSWER_MS = 15000;
 
 export default {
   components: { Chart, Signals, Strategies, Tape, Watchlist },
+  mixins: [told],
   props: { intervals: Array },
   emits: ["wish"],
   template: `

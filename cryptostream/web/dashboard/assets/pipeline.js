@@ -1,5 +1,6 @@
 /* The page of the pipeline: what is wrong now, the way from sockets to readers, and every part of it in a table. */
 import { Line, Rows, ago, bytes, count, ms, rate, take } from "cryptostream/tables.js";
+import { told } from "cryptostream/told.js";
 
 const PARTS = ["now", "ingesters", "consumers", "groups", "streams", "letters"];
 const SEEN = 120;
@@ -62,6 +63,7 @@ const COLUMNS = {
 };
 
 export default {
+  mixins: [told],
   components: { Rows, Line },
   props: { writes: Boolean },
   data() {
@@ -258,7 +260,7 @@ export default {
 
       <section class="panel" aria-labelledby="streams">
         <header><h2 id="streams">Streams</h2>
-          <small v-if="rows.streams.size">{{ rows.streams.size < now.streams ? rows.streams.size + " of " + count(now.streams) : count(now.streams) }}</small>
+          <small v-if="rows.streams.size">{{ now.streams > rows.streams.size && rows.streams.size === 500 ? "500 of " + count(now.streams) : count(now.streams) }}</small>
           <input v-if="now.streams > 8" v-model="filter" class="field" type="search" placeholder="Find" aria-label="Find a stream by its name" maxlength="80" />
         </header>
         <Rows v-if="rows.streams.size" name="Streams" :columns="columns.streams" :rows="rows.streams" :now="time" :filter="filter" :most="25" by="rate" down />
