@@ -18,9 +18,9 @@ from cryptostream.bus.resp import Wire, command
 from cryptostream.errors import BusRefused
 from cryptostream.model.events import Entry
 
-PIECE = 40
+PIECE = 16
 """Streams that are looked at in one go."""
-PAGE = 200
+PAGE = 100
 """Entries that are read in one go."""
 _NOT_TOLD = frozenset({"raw_json"})
 

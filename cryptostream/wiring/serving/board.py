@@ -82,7 +82,8 @@ class Board:
         self._glimpses: dict[str, Glimpse] = {}
         self._added: dict[str, deque[tuple[float, int]]] = {}
         self._memory: dict[str, int | None] = {}
-        self._groups: dict[str, list[GroupAt]] = {}
+        self._groups: dict[str, list[shown.Group]] = {}
+        self._streams: dict[str, shown.Stream] = {}
         self._counters: Sequence[Counters] = ()
         self._consumers: Sequence[Consumers] = ()
         self._flow = Flow()
@@ -114,12 +115,12 @@ class Board:
             await self._find()
         if self._is_due("counters", _COUNTERS_S):
             await self._count()
+        if self._is_due("memory", _MEMORY_S):
+            await self._weigh()
         for names in _pieces(self._wanted()):
             self._saw(names, await self._glance.streams(names))
         if self._is_due("groups", _GROUPS_S):
             await self._ask_groups()
-        if self._is_due("memory", _MEMORY_S):
-            await self._weigh()
         await self._quoting.learn(self._glimpses, self._clock.monotonic())
         self._round += 1
         self.look = self._made()
@@ -150,7 +151,7 @@ class Board:
         self._names = await history.streams(self._bus, "*")
         self._heard()
         there = set(self._names)
-        for kept in (self._glimpses, self._added, self._memory, self._groups):
+        for kept in (self._glimpses, self._added, self._memory, self._groups, self._streams):
             for gone in kept.keys() - there:
                 del kept[gone]
         self._quoting.forget_all_but(there)
@@ -160,6 +161,7 @@ class Board:
         self._consumers = await admin.read_consumers(self._bus)
         self._heard()
         self._flow.saw(self._counters)
+        self._quoting.told(self._counters)
         now_s = self._clock.monotonic()
         silent = [fact for one in self._counters for fact in one.unwell if fact.state == "silent"]
         self._silent = {fact: self._silent.get(fact, now_s) for fact in silent}
@@ -176,24 +178,37 @@ class Board:
         for name, glimpse in zip(names, found, strict=True):
             if glimpse is None:
                 self._glimpses.pop(name, None)
+                self._streams.pop(name, None)
                 continue
             self._glimpses[name] = glimpse
-            self._quoting.saw(glimpse)
-            if glimpse.added is not None:
-                added = self._added.setdefault(name, deque())
-                if added and glimpse.added < added[-1][1]:  # another stream has its name now
-                    added.clear()
-                added.append((now_s, glimpse.added))
-                while len(added) > 2 and added[1][0] <= now_s - _RATE_S:
-                    added.popleft()
+            rate = self._rate(glimpse, now_s)
+            self._streams[name] = self._stream(glimpse, rate)
+            self._quoting.saw(glimpse, rate)
+
+    def _rate(self, glimpse: Glimpse, now_s: float) -> float | None:
+        """Entries a second, of the last few."""
+        if glimpse.added is None:
+            return None
+        added = self._added.setdefault(glimpse.name, deque())
+        if added and glimpse.added < added[-1][1]:  # another stream has its name now
+            added.clear()
+        added.append((now_s, glimpse.added))
+        while len(added) > 2 and added[1][0] <= now_s - _RATE_S:
+            added.popleft()
+        then_s, before = added[0]
+        return round((glimpse.added - before) / (now_s - then_s), 3) if now_s > then_s else None
 
     async def _ask_groups(self) -> None:
         asked = [glimpse for glimpse in self._glimpses.values() if glimpse.groups]
         found: dict[str, list[GroupAt]] = {}
         for piece in _pieces(asked):
-            found |= zip([one.name for one in piece], await self._glance.groups(piece), strict=True)
+            for one, groups in zip(piece, await self._glance.groups(piece), strict=True):
+                found[one.name] = groups
+                self._groups[one.name] = shown_now = [_group(one.name, each) for each in groups]
+                self._streams[one.name] = self._streams[one.name].model_copy(update={"groups": shown_now})
             self._heard()
-        self._groups = found
+        for left in self._groups.keys() - found.keys():
+            del self._groups[left]
         self._behind.saw(self._clock.monotonic(), found)
         if self._is_due("members", _MEMBERS_S):
             await self._ask_members()
@@ -204,8 +219,8 @@ class Board:
         asked: dict[str, list[str]] = {}
         for stream, groups in self._groups.items():
             for one in groups:
-                if one.facts.name in waiting and (one.facts.lag or one.facts.pending):
-                    asked.setdefault(one.facts.name, []).append(stream)
+                if one.group in waiting and (one.lag or one.pending):
+                    asked.setdefault(one.group, []).append(stream)
         found: dict[str, int | None] = {}
         for group, streams in asked.items():
             idle = [await self._glance.idle_ms(stream, group) for stream in streams[:_MOST_STREAMS_ASKED]]
@@ -217,26 +232,20 @@ class Board:
             self._memory |= zip(names, await self._glance.memory(names), strict=True)
             self._heard()
 
-    def _rate(self, name: str) -> float | None:
-        added = self._added.get(name)
-        if not added or len(added) < 2:
-            return None
-        (then_s, before), (now_s, after) = added[0], added[-1]
-        return round((after - before) / (now_s - then_s), 3) if now_s > then_s else None
-
     def _made(self) -> Look:
         """All that was seen, as it is shown."""
-        rates = {name: self._rate(name) for name in self._glimpses}
         groups: dict[str, list[shown.Group]] = {}
-        streams = [self._stream(glimpse, rates, groups) for _, glimpse in sorted(self._glimpses.items())]
+        for parts in self._groups.values():
+            for one in parts:
+                groups.setdefault(one.group, []).append(one)
         letters = {name: one.length for name, one in self._glimpses.items() if name.startswith("dlq:") and one.length}
         running = frozenset(row.name for one in self._consumers for row in one.consumers if row.state == "running")
         now_s = self._clock.monotonic()
         silent = [fact for fact, since_s in self._silent.items() if now_s - since_s >= wrong.SILENT_S]
         return Look(
             glimpses=dict(self._glimpses),
-            streams=streams,
-            quotes=self._quoting.quotes(self._counters, rates),
+            streams=[self._streams[name] for name in self._names if name in self._streams],
+            quotes=self._quoting.quotes(),
             counters=self._counters,
             consumers=self._consumers,
             groups=groups,
@@ -253,27 +262,22 @@ class Board:
             letters=letters,
         )
 
-    def _stream(
-        self, glimpse: Glimpse, rates: Mapping[str, float | None], groups: dict[str, list[shown.Group]]
-    ) -> shown.Stream:
-        found = []
-        for one in self._groups.get(glimpse.name, ()):
-            facts = one.facts
-            group = shown.Group(
-                group=facts.name, stream=glimpse.name, consumers=facts.consumers, pending=facts.pending, lag=facts.lag
-            )
-            found.append(group)
-            groups.setdefault(facts.name, []).append(group)
+    def _stream(self, glimpse: Glimpse, rate: float | None) -> shown.Stream:
         return shown.Stream(
             stream=glimpse.name,
             length=glimpse.length,
             first=stamp(glimpse.first_ms),
             last=stamp(glimpse.last_ms),
-            rate_per_s=rates[glimpse.name],
+            rate_per_s=rate,
             memory_bytes=self._memory.get(glimpse.name),
-            groups=found,
+            groups=self._groups.get(glimpse.name, []),
             entries_added=glimpse.added,
         )
+
+
+def _group(stream: str, one: GroupAt) -> shown.Group:
+    facts = one.facts
+    return shown.Group(group=facts.name, stream=stream, consumers=facts.consumers, pending=facts.pending, lag=facts.lag)
 
 
 def _pieces(whole: Sequence[T]) -> list[Sequence[T]]:

@@ -33,6 +33,11 @@ class Quoting:
         self._tickers: dict[str, Ticker] = {}
         self._unlike: set[str] = set()
         self._then_s: dict[str, float] = {}
+        self._shown: dict[str, shown.Quote] = {}
+        self._states: Mapping[Pair, _State] = {}
+        self._followed: frozenset[Pair] = frozenset()
+        self._is_known = False
+        """Whether ingesters tell whom they follow; those of an older version do not."""
 
     def has(self, stream: str) -> bool:
         """Whether it is a stream of a pair's trades."""
@@ -42,15 +47,23 @@ class Quoting:
         """Keep nothing of streams that are gone."""
         self._tickers = {name: one for name, one in self._tickers.items() if name in streams}
         self._then_s = {name: at_s for name, at_s in self._then_s.items() if name in streams}
+        self._shown = {name: one for name, one in self._shown.items() if name in streams}
         self._unlike.intersection_update(streams)
 
-    def saw(self, glimpse: Glimpse) -> None:
-        """Take in a look at any stream."""
+    def told(self, counters: Sequence[Counters]) -> None:
+        """Take in what ingesters say of their pairs."""
+        self._states = _states(counters)
+        self._followed = frozenset(_followed(text) for one in counters for text in one.followed)
+        self._is_known = bool(self._followed) or not counters
+
+    def saw(self, glimpse: Glimpse, rate: float | None) -> None:
+        """Take in a look at any stream, and how many entries a second come to it."""
         if glimpse.name in self._unlike:
             return
         ticker = self._tickers.get(glimpse.name) or self._opened(glimpse)
         if ticker is not None:
             ticker.saw(glimpse)
+            self._show(ticker, rate)
 
     async def learn(self, glimpses: Mapping[str, Glimpse], now_s: float) -> None:
         """Ask for what no look tells: what was before, the trade before a hole, the price of a day ago."""
@@ -61,20 +74,20 @@ class Quoting:
         for start in range(0, len(due), PIECE):
             await self._ask_then(due[start : start + PIECE], glimpses, now_s)
 
-    def quotes(self, counters: Sequence[Counters], rates: Mapping[str, float | None]) -> list[shown.Quote]:
+    def quotes(self) -> list[shown.Quote]:
         """Every pair that has a stream of trades, or is followed, by name."""
-        states = _states(counters)
-        followed = {_followed(text) for one in counters for text in one.followed}
-        knows = bool(followed) or not counters  # an ingester of an older version does not tell whom it follows
         found: dict[Pair, shown.Quote] = {}
-        for stream, ticker in self._tickers.items():
-            quiet = "live" if ticker.pair in followed or not knows else "quiet"
-            state, note = states.get(ticker.pair, _State(quiet, ""))
-            found.setdefault(ticker.pair, ticker.quote(state, note, rates.get(stream)))
-        for pair in followed - found.keys():
-            state, note = states.get(pair, _State("silent", ""))
+        for stream, quote in self._shown.items():
+            found.setdefault(self._tickers[stream].pair, quote)
+        for pair in self._followed - found.keys():
+            state, note = self._states.get(pair, _State("silent", ""))
             found[pair] = Ticker(pair, self._stream_of(pair)).quote(state, note, None)
         return [found[pair] for pair in sorted(found, key=lambda one: (one.name, one.exchange))]
+
+    def _show(self, ticker: Ticker, rate: float | None) -> None:
+        quiet = "live" if ticker.pair in self._followed or not self._is_known else "quiet"
+        state, note = self._states.get(ticker.pair, _State(quiet, ""))
+        self._shown[ticker.stream] = ticker.quote(state, note, rate)
 
     def _opened(self, glimpse: Glimpse) -> Ticker | None:
         """A ticker for a stream of trades under a name of the contract or of a feed's template."""
@@ -111,6 +124,7 @@ class Quoting:
         pages = await self._glance.pages([(glimpse.name, str(ms), "+", 1) for ms in times])
         found = [point for page in pages for raw in page if (point := priced(raw)) is not None]
         ticker.spark.seed(found)
+        self._show(ticker, self._shown[ticker.stream].rate_per_s)
 
     async def _look_back(self, ticker: Ticker) -> None:
         """Find the newest trade of a stream that ends with a hole."""
