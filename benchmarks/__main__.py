@@ -21,6 +21,7 @@ _ALL = (
     "indicators",
     "backtest",
     "strategies",
+    "serving",
 )
 
 

@@ -16,6 +16,7 @@ DRAIN_S = 10.0
 _CUT_S = 2.0
 """How long a second signal waits for code that does not give way."""
 _INTERRUPTED = 130
+_YOUNG = 50_000
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _log = logs.get("engine")
 
@@ -58,7 +59,7 @@ class Runtime:
 
     async def run(self) -> int:
         """Run to the end and return the exit code: 0 done or drained, 130 interrupted."""
-        _spare_the_collector()
+        spare_the_collector()
         with self._signals():
             work = asyncio.ensure_future(self._work())
             stopper = asyncio.ensure_future(self._stop_in_time(work))
@@ -149,10 +150,14 @@ def _leave(number: int) -> None:
     os._exit(_INTERRUPTED if number == signal.SIGINT else 1)
 
 
-def _spare_the_collector() -> None:
-    """What lives now lives to the end, and records hold no cycles: looking for garbage among them is wasted."""
+def spare_the_collector(young: int = _YOUNG) -> None:
+    """What lives now lives to the end, and records hold no cycles: looking for garbage among them is wasted.
+
+    `young` is after how many objects it looks all the same; a thousand of them hold up the loop for a tenth of a
+    millisecond.
+    """
     gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(young, 20, 100)
 
 
 async def _endless(companion: Companion) -> None:

@@ -1,6 +1,7 @@
 """The site at its address, behind its guard: what `serve` does, and what `run` does beside everything else."""
 
 import asyncio
+import gc
 import socket
 from importlib.util import find_spec
 
@@ -40,7 +41,9 @@ class Door:
         try:
             async with site(self._config, watched=self._watched) as made, asyncio.TaskGroup() as tasks:
                 beside = [tasks.create_task(_endless(companion)) for companion in made.companions]
-                await server.Endpoint(_application(self._config, made), self._taken, server.LASTING)()
+                application = _application(self._config, made)
+                gc.freeze()  # to look for garbage among the web's libraries would hold up every answer for 0.1 s
+                await server.Endpoint(application, self._taken, server.LASTING)()
                 for task in beside:
                     task.cancel()
         finally:

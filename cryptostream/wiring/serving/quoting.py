@@ -13,7 +13,7 @@ from cryptostream.wiring.serving.named import Pair
 from cryptostream.wiring.serving.quotes import DAY_MS, Ticker, priced
 
 _THEN_S = 60.0
-_SEEDED_AT_ONCE = 4
+_SEEDED_AT_ONCE = 40
 """Spark lines that are begun in a round of looks."""
 _BACK = 20
 """Entries that are looked at for a trade where the newest is a hole."""
@@ -68,7 +68,7 @@ class Quoting:
     async def learn(self, glimpses: Mapping[str, Glimpse], now_s: float) -> None:
         """Ask for what no look tells: what was before, the trade before a hole, the price of a day ago."""
         unseeded = [one for one in self._tickers.values() if not one.is_seeded and one.stream in glimpses]
-        for ticker in unseeded[: max(_SEEDED_AT_ONCE, len(unseeded) // 10)]:
+        for ticker in unseeded[:_SEEDED_AT_ONCE]:
             await self._seed(ticker, glimpses[ticker.stream])
         due = [one for name, one in self._tickers.items() if now_s >= self._then_s.get(name, 0.0) and one.ms]
         for start in range(0, len(due), PIECE):
