@@ -172,7 +172,7 @@ export default {
             <p v-if="open && open.failed" class="empty">{{ open.failed }}</p>
             <p v-else-if="!told" class="empty">Looking.</p>
             <p v-else-if="rows.reports.size" class="empty">Choose one of the list.</p>
-            <p v-else class="empty">No backtest was kept yet. Fill in the form, or run
+            <p v-else class="empty">No backtest was kept yet. {{ writes ? "Fill in the form, or run" : "Run" }}
               <code class="block">cryptostream backtest-stream trades:BTCUSDT --strategy macd_rsi --keep first</code></p>
           </template>
         </section>
