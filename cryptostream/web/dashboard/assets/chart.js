@@ -40,7 +40,8 @@ export const Chart = {
         </div>
       </div>
       <div class="canvas">
-        <canvas ref="canvas" tabindex="0" role="img" :aria-label="summary"></canvas>
+        <canvas ref="canvas" tabindex="0" role="application" aria-roledescription="chart" :aria-label="summary"></canvas>
+        <p class="hidden-text" aria-live="polite">{{ spoken }}</p>
         <p v-if="read" class="legend" aria-hidden="true">
           <span>{{ read.time }}</span><span v-for="[name, value] in read.prices" :key="name"><i>{{ name }}</i> {{ value }}</span>
           <span :class="read.way">{{ read.change }}</span><span><i>Vol</i> {{ read.volume }}</span>
@@ -82,7 +83,13 @@ export const Chart = {
     },
     summary() {
       const last = this.read ? `; ${this.read.time}, close ${this.read.prices[3][1]}` : "";
-      return `${this.now.pair} candles of ${this.now.interval}, ${this.candles} of them${last}. Arrows move, plus and minus zoom, shift and arrows point, 0 is now.`;
+      return `${this.now.pair} candles of ${this.now.interval}${last}. Arrows move, plus and minus zoom, shift and arrows point, 0 is now.`;
+    },
+    /** The candle that is pointed at, for those who hear it. */
+    spoken() {
+      if (!this.read?.pointed) return "";
+      const { time, prices, volume, marks } = this.read;
+      return [time, ...prices.map((pair) => pair.join(" ")), `volume ${volume}`, ...marks.map((mark) => mark.said)].join(", ");
     },
   },
   methods: {
@@ -135,6 +142,7 @@ export const Chart = {
         time: `${fullTime(row[T])}${isOpen(row) ? " \u2026" : ""}`,
         prices: [["O", said(O)], ["H", said(H)], ["L", said(L)], ["C", said(C)]],
         change: percent(row[C] / row[O] - 1),
+        pointed,
         way: way(row[C] / row[O] - 1),
         volume: `${brief(row[V])} in ${row[N]}`,
         gap: hasGap(row),

@@ -39,6 +39,7 @@ export default {
     take(message) {
       const next = message.n === this.last + 1 || message.anew === "all";
       this.last = message.n;
+      if (message.answer) this.answered(message.answer);
       if (this.missed && message.anew !== "all") return;
       this.missed = !next;
       if (this.missed) return this.$emit("wish", { wish: "whole" });
@@ -50,7 +51,6 @@ export default {
       if (message.marks) this.$refs.chart.mark(message.marks.rows);
       if (message.tape) this.tape = [...message.tape.rows.reverse().map(Object.freeze), ...this.tape].slice(0, TAPE);
       if (message.signals) this.signals = [...message.signals.rows.reverse().map(Object.freeze), ...this.signals].slice(0, SIGNALS);
-      if (message.answer) this.answered(message.answer);
     },
     forget(what) {
       this.tape = [];
