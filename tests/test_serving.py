@@ -152,6 +152,16 @@ async def test_pair_that_nobody_follows_is_quiet(served: Served) -> None:
     assert served.quote().state == "quiet"
 
 
+async def test_ingester_that_was_killed_is_gone_though_its_counters_stand(served: Served) -> None:
+    await served.ingests()
+    await served.look(3)
+    assert served.probes.health().status == "ok"
+    await served.look(3)
+    assert served.probes.health().reasons == [
+        "no ingester runs: nothing new comes from an exchange; start one with cryptostream ingest"
+    ]
+
+
 async def test_latency_is_that_of_the_last_minute(served: Served) -> None:
     for at_s, counts in ((0, [100, *[0] * 15]), (30, [100, 50, *[0] * 14]), (90, [100, 50, 50, *[0] * 13])):
         await served.ingests(latency=counts, at=at_s * 10**9)

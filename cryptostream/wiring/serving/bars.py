@@ -1,7 +1,7 @@
 """Candles out of the bus: a venue's klines where it keeps them, else built from trades; what was read is kept.
 
 Asked again, only what is new is read, a small page at a time. At most MOST_KEPT pairs and intervals are kept, each with
-at most MOST bars; whoever was not asked for longest goes.
+at most MOST bars, and MOST_ALTOGETHER of all; what was not asked for longest goes.
 """
 
 import asyncio
@@ -18,18 +18,23 @@ from cryptostream.transforms.bars import BarSpec, parse_bars
 from cryptostream.web import shown
 from cryptostream.wiring.basics import KeyOf
 from cryptostream.wiring.serving.built import Built
+from cryptostream.wiring.serving.candle import Candle
 from cryptostream.wiring.serving.klines import Klines
 from cryptostream.wiring.serving.named import Pair
 
 MOST = 5_000
 MOST_KEPT = 50
+MOST_ALTOGETHER = 50_000
 _FEWEST = 500
 
 
 class Series(Protocol):
     """One pair's bars of one interval, brought up to date when somebody asks."""
 
-    async def bars(self, on: Glimpse, since_ms: int) -> Sequence[shown.Bar]:
+    def __len__(self) -> int:
+        """How many bars it keeps."""
+
+    async def bars(self, on: Glimpse, since_ms: int) -> Sequence[Candle]:
         """All from a time on that can be had, oldest first, the open one last."""
 
 
@@ -63,7 +68,14 @@ class Shelf:
             for bar in found
             if (since_ms is None or bar.open_time_ms >= since_ms) and (until_ms is None or bar.open_time_ms <= until_ms)
         ]
-        return chosen[-limit:]
+        self._make_room()
+        return [bar.shown() for bar in chosen[-limit:]]
+
+    def _make_room(self) -> None:
+        while len(self._kept) > 1 and (
+            len(self._kept) > MOST_KEPT or sum(len(series) for _, series in self._kept.values()) > MOST_ALTOGETHER
+        ):
+            self._kept.popitem(last=False)
 
     def _chosen(
         self,
@@ -109,8 +121,6 @@ class Shelf:
             )
             self._kept[key] = (asyncio.Lock(), made)
         self._kept.move_to_end(key)
-        while len(self._kept) > MOST_KEPT:
-            self._kept.popitem(last=False)
         return _Turn(*self._kept[key])
 
 
@@ -121,7 +131,7 @@ class _Turn:
         self._lock = lock
         self._series = series
 
-    async def bars(self, on: Glimpse, since_ms: int) -> Sequence[shown.Bar]:
+    async def bars(self, on: Glimpse, since_ms: int) -> Sequence[Candle]:
         async with self._lock:
             return list(await self._series.bars(on, since_ms))
 

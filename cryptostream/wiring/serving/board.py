@@ -22,7 +22,7 @@ from cryptostream.model.ports import Clock
 from cryptostream.web import shown
 from cryptostream.wiring.basics import KeyOf
 from cryptostream.wiring.serving import wrong
-from cryptostream.wiring.serving.flow import Flow
+from cryptostream.wiring.serving.flow import Alive, Flow
 from cryptostream.wiring.serving.quoting import Quoting
 from cryptostream.wiring.serving.times import stamp
 
@@ -89,6 +89,8 @@ class Board:
         self._flow = Flow()
         self._behind = wrong.Groups()
         self._quoting = Quoting(self._glance, key_of)
+        self._ingesting: Alive[Counters] = Alive()
+        self._consuming: Alive[Consumers] = Alive()
         self._silent: dict[PairFacts, float] = {}
 
     @property
@@ -129,6 +131,7 @@ class Board:
     def _tell(self, said: str) -> None:
         if said and not self._said:
             _log.warning("web.bus_away", why=said)
+            self._ingesting, self._consuming = Alive(), Alive()
             self._due.clear()  # what is there when it is back may be something else
         elif self._was_away and not said:
             _log.info("web.bus_answers")
@@ -157,12 +160,12 @@ class Board:
         self._quoting.forget_all_but(there)
 
     async def _count(self) -> None:
-        self._counters = await admin.read_counters(self._bus)
-        self._consumers = await admin.read_consumers(self._bus)
+        now_s = self._clock.monotonic()
+        self._counters = self._ingesting.alive(await admin.read_counters(self._bus), now_s)
+        self._consumers = self._consuming.alive(await admin.read_consumers(self._bus), now_s)
         self._heard()
         self._flow.saw(self._counters)
         self._quoting.told(self._counters)
-        now_s = self._clock.monotonic()
         silent = [fact for one in self._counters for fact in one.unwell if fact.state == "silent"]
         self._silent = {fact: self._silent.get(fact, now_s) for fact in silent}
 

@@ -7,9 +7,9 @@ from cryptostream.bus.glance import PAGE, Glance, Glimpse, Raw, entry, id_of
 from cryptostream.errors import DataQuality
 from cryptostream.model import codec, memory
 from cryptostream.model.entryid import parse_id
-from cryptostream.model.events import Bar, Gap, Micros, Trade
+from cryptostream.model.events import Gap, Micros, Trade
 from cryptostream.transforms.bars import Bars, BarSpec
-from cryptostream.web import shown
+from cryptostream.wiring.serving.candle import Candle, of
 
 _ALWAYS = 20_000
 """A stream of so few entries is read from its beginning."""
@@ -26,14 +26,17 @@ class Built:
         self._glance = glance
         self._stream = stream
         self._spec = spec
-        self._closed: deque[shown.Bar] = deque(maxlen=most)
+        self._closed: deque[Candle] = deque(maxlen=most)
         self._bars = Bars(spec)
         self._asked_ms: int | None = None
         self._place = _ZERO
         self._last_ms = 0
         self._is_partial = False
 
-    async def bars(self, on: Glimpse, since_ms: int) -> Sequence[shown.Bar]:
+    def __len__(self) -> int:
+        return len(self._closed)
+
+    async def bars(self, on: Glimpse, since_ms: int) -> Sequence[Candle]:
         """All from a time on that can be had, oldest first, the open one last. `on` is a look at the stream."""
         since = self._since(on, since_ms)
         while page := await self._glance.page(self._stream, since):
@@ -77,16 +80,16 @@ class Built:
         self._last_ms = event.ts // 1000
         bar = self._bars.update(event)
         if bar is not None:
-            self._closed.append(_shown(bar, gap=bar.gap or self._is_partial))
+            self._closed.append(of(bar, closed=True, gap=bar.gap or self._is_partial))
             self._is_partial = False
 
-    def _open(self) -> shown.Bar | None:
+    def _open(self) -> Candle | None:
         """The bar that trades still change."""
         state = memory.remembered(self._bars)
         if not state["_trades"]:
             return None
         is_timed = self._spec.kind == "time"
-        return shown.Bar(
+        return Candle(
             open_time_ms=state["_open_ms"],
             close_time_ms=state["_until_us"] // 1000 - 1 if is_timed else self._last_ms,
             open=state["_open"],
@@ -111,18 +114,3 @@ def _start(spec: BarSpec, on: Glimpse, since_ms: int) -> str:
     if wanted_ms <= first_ms:
         return "-"
     return str(spec.window(wanted_ms)[0] if spec.kind == "time" else wanted_ms)
-
-
-def _shown(bar: Bar, *, gap: bool) -> shown.Bar:
-    return shown.Bar(
-        open_time_ms=bar.open_time,
-        close_time_ms=bar.close_time,
-        open=bar.open,
-        high=bar.high,
-        low=bar.low,
-        close=bar.close,
-        volume=bar.volume,
-        trades=bar.trades,
-        closed=True,
-        gap=gap,
-    )

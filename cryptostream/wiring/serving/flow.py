@@ -2,13 +2,35 @@
 
 from collections import deque
 from collections.abc import Sequence
+from typing import Generic, TypeVar
 
-from cryptostream.bus.admin import Counters
+from cryptostream.bus.admin import Consumers, Counters
 from cryptostream.engine.stats import quantile
 from cryptostream.web import shown
 
 _MINUTE_NS = 60 * 10**9
 _RATE_NS = 10 * 10**9
+GONE_S = 12.0
+"""A process that has counted nothing anew for so long has ended: they count every three seconds."""
+C = TypeVar("C", Counters, Consumers)
+
+
+class Alive(Generic[C]):
+    """Tells processes that count from those that are gone and whose last counters still stand on the bus.
+
+    By the time at which we saw something new of them, since their clocks are theirs.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[int, float]] = {}
+
+    def alive(self, found: Sequence[C], now_s: float) -> list[C]:
+        """Those of which something new was seen within GONE_S."""
+        before, self._seen = self._seen, {}
+        for one in found:
+            at, since_s = before.get(process_of(one), (-1, now_s))
+            self._seen[process_of(one)] = (one.at, since_s if at == one.at else now_s)
+        return [one for one in found if now_s - self._seen[process_of(one)][1] < GONE_S]
 
 
 class Flow:
@@ -51,7 +73,7 @@ class Flow:
         return max(0.0, grown) * 1e9 / (last.at - first.at)
 
 
-def process_of(one: Counters) -> str:
+def process_of(one: Counters | Consumers) -> str:
     """`host:pid`."""
     return f"{one.host}:{one.pid}"
 

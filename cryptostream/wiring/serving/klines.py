@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
+from msgspec.structs import replace
+
 from cryptostream.bus.glance import PAGE, Glance, Glimpse, Raw, entry
 from cryptostream.bus.keys import kline_id
 from cryptostream.errors import DataQuality
@@ -10,7 +12,7 @@ from cryptostream.model import codec, intervals
 from cryptostream.model.events import Kline
 from cryptostream.model.instrument import Interval
 from cryptostream.model.ports import Clock
-from cryptostream.web import shown
+from cryptostream.wiring.serving.candle import Candle, of
 
 _AGAIN_S = 5.0
 
@@ -24,10 +26,13 @@ class Klines:
         self._stream = stream
         self._interval = interval
         self._most = most
-        self._closed: dict[int, shown.Bar] = {}
+        self._closed: dict[int, Candle] = {}
         self._missed_s: dict[int, float] = {}
 
-    async def bars(self, on: Glimpse, since_ms: int) -> Sequence[shown.Bar]:
+    def __len__(self) -> int:
+        return len(self._closed)
+
+    async def bars(self, on: Glimpse, since_ms: int) -> Sequence[Candle]:
         """All from a time on that the stream holds, oldest first, the open one last. `on` is a look at the stream."""
         [newest] = await self._glance.newest({self._stream: "+"}, 1)
         still = self._read(newest[0]) if newest else None
@@ -38,7 +43,7 @@ class Klines:
         self._forget(windows)
         found = [self._closed[opened] for opened in windows if opened in self._closed]
         if not still.closed:
-            found.append(_shown(still))
+            found.append(of(still, closed=False, gap=False))
         return _with_gaps(self._interval, found) if found else []
 
     def _windows(self, since_ms: int, last: int) -> list[int]:
@@ -67,7 +72,7 @@ class Klines:
                 if kline is None:
                     self._missed_s[opened] = now_s
                 else:
-                    self._closed[opened] = _shown(kline)
+                    self._closed[opened] = of(kline, closed=kline.closed, gap=False)
 
     def _forget(self, windows: Sequence[int]) -> None:
         """Keep no more than so many, the newest."""
@@ -87,23 +92,8 @@ class Klines:
         return event if isinstance(event, Kline) else None
 
 
-def _with_gaps(interval: Interval, found: Sequence[shown.Bar]) -> list[shown.Bar]:
+def _with_gaps(interval: Interval, found: Sequence[Candle]) -> list[Candle]:
     """The same, those beside a hole marked."""
     breaks = [intervals.following(interval, one.open_time_ms) != other.open_time_ms for one, other in pairwise(found)]
     beside = [earlier or later for earlier, later in zip([False, *breaks], [*breaks, False], strict=True)]
-    return [bar.model_copy(update={"gap": True}) if gap else bar for bar, gap in zip(found, beside, strict=True)]
-
-
-def _shown(kline: Kline) -> shown.Bar:
-    return shown.Bar(
-        open_time_ms=kline.open_time,
-        close_time_ms=kline.close_time,
-        open=kline.open,
-        high=kline.high,
-        low=kline.low,
-        close=kline.close,
-        volume=kline.volume,
-        trades=kline.trades,
-        closed=kline.closed,
-        gap=False,
-    )
+    return [replace(bar, gap=True) if gap else bar for bar, gap in zip(found, beside, strict=True)]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from cryptostream.bus.keys import DEFAULT_VENUE
@@ -31,6 +32,7 @@ class Named(NamedTuple):
     of: str = ""
 
 
+@lru_cache(maxsize=10_000)
 def named(stream: str) -> Named | None:
     """Read the name of a stream of the contract; None for any other.
 

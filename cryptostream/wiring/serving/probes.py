@@ -1,7 +1,7 @@
 """Probes: what the web may ask, answered from the newest look at the bus, or by the bus itself."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from heapq import nlargest
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +17,7 @@ from cryptostream.engine.clock import SystemClock
 from cryptostream.errors import NotFound, UsageError
 from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import Entry
-from cryptostream.model.instrument import Channel, Subscription
+from cryptostream.model.instrument import Channel, Interval, Subscription
 from cryptostream.registry import did_you_mean
 from cryptostream.web import shown
 from cryptostream.web.health import Watched, is_loopback, without_addresses
@@ -140,8 +140,8 @@ class BusProbes:
         streams = {
             name: read
             for name in self._board.look.glimpses
-            if (read := named.named(name)) is not None
-            and read.channel == "signals"
+            if name.startswith("signals:")
+            and (read := named.named(name)) is not None
             and (pairs is None or read.pair in pairs)
             and (not of or read.of == of)
         }
@@ -240,7 +240,7 @@ class BusProbes:
         found = [one for one in known if one.name == wanted.name] if ":" not in symbol else []
         if found or not must_be_there:
             return found or [wanted]
-        if any(_is_of(name, wanted) for name in self._board.look.glimpses):
+        if any(self._key_of(one) in self._board.look.glimpses for one in _klines_of(wanted)):
             return [wanted]
         hint = did_you_mean(str(wanted), map(str, known)) or f"cryptostream subscribe {wanted} follows it"
         raise NotFound(f"nothing of {wanted} on the bus", hint=hint)
@@ -284,9 +284,8 @@ def _check(limit: int) -> None:
         raise UsageError(f"not a number of entries: {limit}", hint=f"1 to {MOST_ENTRIES}")
 
 
-def _is_of(stream: str, pair: Pair) -> bool:
-    read = named.named(stream)
-    return read is not None and read.pair == pair
+def _klines_of(pair: Pair) -> Iterator[Subscription]:
+    return (Subscription(pair.exchange, Channel.KLINES, pair.name, interval) for interval in Interval)
 
 
 def _kind_of(url: str) -> str:
