@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("what", "accepted", "why", "by")
 _NOBODY = {
     "ingest": ("nobody ingests on this bus", "start it: cryptostream ingest --symbols BTCUSDT"),
-    "consume": ("nobody consumes on this bus", "start it: cryptostream consume, or cryptostream run"),
+    "consume": ("nobody consumes on this bus", "start it: cryptostream run, or consume --requests"),
 }
 
 

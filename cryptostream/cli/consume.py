@@ -160,6 +160,9 @@ async def consume(
     health_port: Annotated[
         int | None, typer.Option(min=0, max=65_535, help="Where health is served; 0 takes a free one.")
     ] = None,
+    requests: Annotated[
+        bool, typer.Option("--requests", help="Run what `strategies start` asks for, where nothing is configured too.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be read; read nothing.")] = False,
     output: Annotated[Output, typer.Option("-o", "--output", help="How to print the plan.")] = Output.AUTO,
 ) -> int:
@@ -190,10 +193,12 @@ async def consume(
         consume__archive=archive,
         consume__health_port=health_port,
     )
-    chosen = [group] if group else _named(told.words, loaded.config)
+    chosen = [group] if group else _named(told.words, loaded.config, or_none=requests)
     names = [name for name in chosen if name in loaded.config.consumers]
     alerts = [] if group else [name for name in chosen if name in loaded.config.alerts]
     until = wiring.Until(idle_s=seconds(until_idle) if until_idle else None, once=once, entries=count)
+    if requests and until != wiring.Until():
+        raise UsageError("--requests waits for them, and --once, --until-idle and --count end", hint="leave one out")
     async with wiring.bus(loaded.config) as bus:
         if dry_run or once:
             planned = await consuming.plan(loaded.config, names, bus)
@@ -206,13 +211,12 @@ async def consume(
         )
 
 
-def _named(words: Sequence[str], config: "Config") -> list[str]:
+def _named(words: Sequence[str], config: "Config", *, or_none: bool) -> list[str]:
     """The consumers and alerts of the configuration that are meant, all unless named. Raises UsageError."""
     known = list(dict.fromkeys((*config.consumers, *config.alerts)))
-    if not known:
-        raise UsageError(
-            "the configuration names no consumers", hint="ad hoc: cryptostream consume trades --group NAME"
-        )
+    if not known and not (or_none and not words):
+        hint = "ad hoc: cryptostream consume trades --group NAME; to run what is asked for: --requests"
+        raise UsageError("the configuration names no consumers", hint=hint)
     for word in words:
         if word not in known:
             hint = did_you_mean(word, known) or f"a stream? add --group NAME; known: {', '.join(known)}"

@@ -169,6 +169,8 @@ def test_the_consumers_of_the_configuration_run_by_name(run: Run, server: redis.
         (["trades", "--from", "new"], 2, "--from without --group"),
         (["--group", "g"], 2, "names no stream"),
         (["trades"], 2, "names no consumers"),
+        (["trades", "--requests"], 2, "names no consumers"),
+        (["--requests", "--once"], 2, "--requests waits for them"),
         (["trades", "-g", "g", "--sink", "parquett"], 78, 'did you mean "parquet"?'),
         (["trades", "-g", "g", "--out", "x"], 2, "console does not"),
         (["trades", "-g", "g", "--sink", "jsonl"], 78, "missing a required argument: 'path'"),
