@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from cryptostream.bus import admin
-from cryptostream.bus.admin import ConsumerRow, Consumers
+from cryptostream.bus.admin import ConsumerRow, Consumers, GroupFacts
 from cryptostream.bus.connect import Bus, connect
+from cryptostream.bus.glance import GroupAt
 from cryptostream.config import Config
 from cryptostream.config.loading import load
 from cryptostream.engine.clock import SystemClock
@@ -22,6 +23,7 @@ from cryptostream.model.instrument import Channel, Interval, Subscription
 from cryptostream.testing import ManualClock
 from cryptostream.web import shown
 from cryptostream.wiring.basics import keys
+from cryptostream.wiring.serving import wrong
 from cryptostream.wiring.serving.board import Board
 from cryptostream.wiring.serving.commands import BusCommands
 from cryptostream.wiring.serving.jobs import Jobs
@@ -216,6 +218,43 @@ async def test_group_without_a_reader_and_dead_letters_are_told(served: Served) 
     assert served.wrong == ["1 dead letter in dlq:g"]
 
 
+async def test_group_that_somebody_reads_is_well(served: Served) -> None:
+    await served.ingests()
+    await served.market.trades("BTCUSDT", 1, 2)
+    await served.bus.command.xgroup_create("trades:BTCUSDT", "g", "0")
+    await served.bus.command.xreadgroup("g", "me", {"trades:BTCUSDT": ">"}, count=1)
+    await served.look()
+    assert [(group.lag, group.pending) for group in served.probes.groups()] == [(1, 1)]
+    assert served.wrong == []
+
+
+FALLING = {
+    "steady": (lambda step: (5_000, step), ""),
+    "growing": (lambda step: (5_000 + 100 * step, step), "group g falls behind: 6,100 entries wait, 1,100 more"),
+    "stuck": (lambda step: (5_000, 0), "group g does not go on: 5,000 entries wait"),
+    "small": (lambda step: (10 + step, step), ""),
+}
+
+
+@pytest.mark.parametrize(("at", "words"), FALLING.values(), ids=FALLING.keys())
+def test_group_that_falls_behind_is_told(at: Callable[[int], tuple[int, int]], words: str) -> None:
+    groups = wrong.Groups(idle_ms={"g": 0})
+    for step in range(12):
+        lag, place = at(step)
+        facts = GroupFacts("g", consumers=1, pending=0, lag=lag)
+        groups.saw(5.0 * step, {"trades:BTCUSDT": [GroupAt(facts, f"{place}-1")]})
+    told = groups.wrong(frozenset({"g"}))
+    assert [why[: len(words)] for why in told] == ([words] if words else [])
+
+
+def test_group_whose_members_are_long_silent_has_nobody_to_read() -> None:
+    groups = wrong.Groups(idle_ms={"g": 61_000})
+    groups.saw(0.0, {"trades:BTCUSDT": [GroupAt(GroupFacts("g", consumers=1, pending=2, lag=0), "5-1")]})
+    assert groups.wrong(frozenset()) == [
+        "group g has nobody to read for 61 s: 0 entries wait, 2 are not acknowledged",
+    ]
+
+
 async def test_consumers_and_strategies_are_those_that_run_and_those_that_could(served: Served) -> None:
     parameters = {"mine": {"fast": 3}}
     row = ConsumerRow(name="g", state="failed", why="it broke", strategies={"mine": "macd_rsi"}, parameters=parameters)
@@ -340,7 +379,8 @@ async def test_symbol_that_is_none_becomes_no_key(served: Served, symbol: str) -
         with pytest.raises(UsageError):
             await probe(symbol)
     with pytest.raises(UsageError):
-        await anext(served.probes.events([f"trades:{symbol}\n"]))
+        async with asyncio.timeout(5):
+            await anext(served.probes.events([f"trades:{symbol}\n"]))
 
 
 async def test_unknown_symbol_is_told_with_a_hint(served: Served) -> None:
