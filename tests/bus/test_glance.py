@@ -13,6 +13,7 @@ from cryptostream.bus.connect import Bus, connect
 from cryptostream.bus.glance import Glance, Glimpse
 from cryptostream.engine.clock import SystemClock
 from cryptostream.errors import BusRefused
+from tests.cluster import Cluster
 
 
 @pytest.fixture
@@ -74,3 +75,14 @@ async def test_right_that_is_missing_is_told(redis_server: Callable[..., Any], d
     async with connect(url, data_dir=data_dir, clock=SystemClock()) as bus:
         with pytest.raises(BusRefused, match="does not allow this"):
             await seen(bus, "trades:A")
+
+
+async def test_streams_of_a_cluster_are_seen_wherever_they_are(cluster: Cluster, data_dir: Path) -> None:
+    names = [f"trades:{{PAIR{number}}}" for number in range(12)]
+    async with connect(cluster.url, data_dir=data_dir, clock=SystemClock()) as bus:
+        for number, name in enumerate(names, 1):
+            await put(bus, name, number)
+        looking = Glance(bus)
+        assert [told and told.last_ms for told in await looking.streams(names)] == list(range(1, 13))
+        assert all(await looking.memory(names))
+        assert [len(page) for page in await looking.pages([(name, "-", "+", 5) for name in names])] == [1] * 12
