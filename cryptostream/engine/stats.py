@@ -30,6 +30,13 @@ class Histogram:
         """How many fell at or below each bound and above the one before; the last are those above all bounds."""
         self.sum = 0.0
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Histogram) and (self.bounds, self.counts, self.sum) == (
+            other.bounds,
+            other.counts,
+            other.sum,
+        )
+
     @property
     def total(self) -> int:
         return sum(self.counts)

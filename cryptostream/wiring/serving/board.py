@@ -117,10 +117,9 @@ class Board:
             await self._find()
         if self._is_due("counters", _COUNTERS_S):
             await self._count()
-        if self._is_due("memory", _MEMORY_S):
-            await self._weigh()
         for names in _pieces(self._wanted()):
             self._saw(names, await self._glance.streams(names))
+        await self._weigh()
         if self._is_due("groups", _GROUPS_S):
             await self._ask_groups()
         await self._quoting.learn(self._glimpses, self._clock.monotonic())
@@ -231,7 +230,9 @@ class Board:
         self._behind.idle_ms = found
 
     async def _weigh(self) -> None:
-        for names in _pieces(list(self._glimpses)):
+        """Ask for the memory of all streams now and then, of new ones at once."""
+        asked = self._glimpses if self._is_due("memory", _MEMORY_S) else self._glimpses.keys() - self._memory.keys()
+        for names in _pieces(sorted(asked)):
             self._memory |= zip(names, await self._glance.memory(names), strict=True)
             self._heard()
 
