@@ -12,7 +12,7 @@ demo: .venv/ready  ## Thirty seconds of a live market on this machine: no networ
 	@$(BIN)/cryptostream run --demo --duration 30s
 
 test: .venv/ready  ## The whole test suite, on two cores
-	$(BIN)/pytest -n 3
+	$(BIN)/pytest -n 3 --dist loadgroup
 
 chaos: .venv/ready  ## Every row of the fault matrix, the long ones too, then a short soak
 	@$(BIN)/python -m tests.chaos

@@ -1,5 +1,6 @@
-"""One stage and one browser for each test here."""
+"""One stage and one browser for all tests here, which run in one process and leave both as they found them."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,22 +12,34 @@ from tests.pages import stage as stages
 from tests.pages.stage import Seen, Stage
 
 SHOTS = Path("build/pages")
+_DESKTOP = {"width": 1440, "height": 900}
 
 
-@pytest.fixture
-def server(redis_server: Callable[..., RedisServer]) -> RedisServer:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All in one worker: what they share is made once."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("pages"))
+
+
+@pytest.fixture(scope="session")
+def server(redis_binary: str) -> Iterator[RedisServer]:
     """A Redis that may be killed, and has what it had when it is back."""
-    return redis_server("--appendonly", "yes", "--appendfsync", "always")
+    with tempfile.TemporaryDirectory(prefix="cs-") as folder:
+        made = RedisServer(redis_binary, Path(folder), "--appendonly", "yes", "--appendfsync", "always")
+        made.start()
+        yield made
+        made.kill()
 
 
-@pytest.fixture
-def stage(tmp_path: Path, server: RedisServer) -> Iterator[Stage]:
+@pytest.fixture(scope="session")
+def stage(server: RedisServer) -> Iterator[Stage]:
     """A market that is followed and served."""
-    with stages.staged(tmp_path, server.url) as made:
+    with tempfile.TemporaryDirectory(prefix="cs-") as folder, stages.staged(Path(folder), server.url) as made:
         yield made
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """The Chromium of this machine; without one the test is skipped."""
     if not stages.has_browser():
@@ -36,9 +49,11 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def seen(browser: Browser) -> Seen:
+def seen(browser: Browser) -> Iterator[Seen]:
     """A page of a desktop's size."""
-    return Seen(browser.new_page(viewport={"width": 1440, "height": 900}))
+    context = browser.new_context(viewport=_DESKTOP)  # type: ignore[arg-type]
+    yield Seen(context.new_page())
+    context.close()
 
 
 @pytest.fixture
