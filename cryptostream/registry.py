@@ -41,10 +41,13 @@ def names(kind: str) -> tuple[str, ...]:
 def load(kind: str, name: str) -> Any:
     """The class registered under a name.
 
-    Raises ConfigError for a name that nobody registered.
+    Raises ConfigError for a name that nobody registered, and for a class that is not there.
     """
     for point in entry_points(group=f"cryptostream.{kind}", name=name):
-        return point.load()
+        try:
+            return point.load()
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(f'{KINDS[kind]} "{name}" cannot be loaded: {error}') from error
     known = names(kind)
     hint = did_you_mean(name, known) or f"known: {', '.join(known) or 'none'}"
     raise ConfigError(f'unknown {KINDS[kind]} "{name}"', hint=hint)

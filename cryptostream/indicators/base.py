@@ -13,6 +13,9 @@ from cryptostream.model.events import Bar
 Takes = Literal["bar", "open", "high", "low", "close", "volume"]
 Seed = Literal["mean", "first"]
 
+MOST = 100_000
+"""Of anything that a parameter counts: what an indicator keeps grows with it, for each pair."""
+
 X = TypeVar("X", contravariant=True)
 V = TypeVar("V", covariant=True)
 
@@ -70,16 +73,16 @@ def parts(value: Any) -> dict[str, float]:
     return {"": value} if names is None else dict(zip(names, value, strict=True))
 
 
-def whole(name: str, value: object, least: int = 1) -> int:
-    """A parameter that counts. Raises ValueError unless it is a whole number, and not below the least.
+def whole(name: str, value: object, least: int = 1, most: int = MOST) -> int:
+    """A parameter that counts. Raises ValueError unless it is a whole number from the least to the most.
 
     >>> whole("period", 0)
     Traceback (most recent call last):
         ...
-    ValueError: period must be a whole number of at least 1, not 0
+    ValueError: period must be a whole number from 1 to 100000, not 0
     """
-    if type(value) is not int or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"{name} must be a whole number from {least} to {most}, not {value!r}")
     return value
 
 

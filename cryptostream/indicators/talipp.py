@@ -22,6 +22,7 @@ from cryptostream.model.events import Bar, Micros
 PREFIX = "talipp:"
 _LINKS = frozenset({"input_modifier", "input_sampler", "managed_sequences", "output_value_type"})
 WIRING = frozenset({"input_values", "input_indicator", "input_modifier", "input_sampling"})
+_LONGEST = 2_000
 _SPARE = 16
 _PATIENCE = 8
 
@@ -29,10 +30,11 @@ _PATIENCE = 8
 class Talipp:
     """One of talipp's indicators.
 
-    Seeds, warm-up and the rest are its own; an update costs time in proportion to its windows. It takes bars where
-    talipp wants OHLCV, else closes. A value of several numbers is a NamedTuple with talipp's names, and None as long as
-    one of them is missing; a trend or a kind of pivot is 1.0 upwards (or high), -1.0 downwards (or low). Some of
-    talipp's classes divide by zero in a market that does not move: such a bar is passed over, and the value stays.
+    Seeds, warm-up and the rest are its own; an update costs time in proportion to its windows, of at most 2000 values.
+    It takes bars where talipp wants OHLCV, else closes. A value of several numbers is a NamedTuple with talipp's names,
+    and None as long as one of them is missing; a trend or a kind of pivot is 1.0 upwards (or high), -1.0 downwards (or
+    low). Some of talipp's classes divide by zero in a market that does not move: such a bar is passed over, and the
+    value stays.
     """
 
     __slots__ = ("_inner", "_keep", "_lists", "_tell", "takes", "warm_up")
@@ -176,7 +178,7 @@ def _value(param: str, wanted: type, value: Any) -> Any:
     if isinstance(wanted, type) and issubclass(wanted, Enum):
         return value if isinstance(value, wanted) else _member(param, wanted, value)
     if _counts(param):
-        return whole(param, value)
+        return whole(param, value, most=_LONGEST)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value - value != 0:
         raise ValueError(f"{param} must be a number, not {value!r}")
     return value

@@ -123,7 +123,7 @@ class Returns(_Single):
     """
 
     def __init__(self, lag: int = 1, log: bool = False) -> None:
-        _at_least(1, lag=lag)
+        _check("lag", lag, 1, 100_000)
         self._log = log
         self._closes: deque[float] = deque(maxlen=lag + 1)
 
@@ -160,9 +160,7 @@ class VolumeZ(_Single):
     """
 
     def __init__(self, period: int = 20) -> None:
-        _at_least(2, period=period)
-        if period > 1000:
-            raise ValueError(f"period is {period}: at most 1000")
+        _check("period", period, 2, 1000)
         self._volumes: deque[float] = deque(maxlen=period)
 
     @property
@@ -199,7 +197,6 @@ def _finite(row: dict[str, float]) -> dict[str, float]:
     return row
 
 
-def _at_least(least: int, **parameters: int) -> None:
-    for name, value in parameters.items():
-        if type(value) is not int or value < least:
-            raise ValueError(f"{name} is {value!r}: a whole number from {least} on")
+def _check(name: str, value: int, least: int, most: int) -> None:
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"{name} is {value!r}: a whole number from {least} to {most}")

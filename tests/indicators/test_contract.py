@@ -135,7 +135,9 @@ def test_one_wrong_number_of_a_bar_is_enough(part: str) -> None:
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda: Sma(0), "period must be a whole number of at least 1, not 0"),
+        (lambda: Sma(0), "period must be a whole number from 1 to 100000, not 0"),
+        (lambda: Sma(100_001), "period must be a whole number from 1 to 100000, not 100001"),
+        (lambda: Macd(50_000_000, 60_000_000), "fast must be a whole number from 1 to 100000"),
         (lambda: Sma(2.0), "not 2.0"),  # type: ignore[arg-type]
         (lambda: Sma("20"), "not '20'"),  # type: ignore[arg-type]
         (lambda: Sma(True), "not True"),

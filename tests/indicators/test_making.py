@@ -34,7 +34,7 @@ def test_parameters_arrive() -> None:
         ("quux", {}, 'unknown indicator "quux"', "known: atr, bollinger"),
         ("rsi", {"periode": 7}, 'indicator "rsi" has no parameter "periode"', 'did you mean "period"?'),
         ("macd", {"x": 7}, 'indicator "macd" has no parameter "x"', "its parameters: fast, slow, signal, seed"),
-        ("rsi", {"period": 0}, 'indicator "rsi": period must be a whole number of at least 1, not 0', ""),
+        ("rsi", {"period": 0}, 'indicator "rsi": period must be a whole number from 1 to 100000, not 0', ""),
         ("macd", {"fast": 30}, 'indicator "macd": fast must be less than slow', ""),
     ],
 )

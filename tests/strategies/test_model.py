@@ -391,6 +391,12 @@ class Mixed(Told):
         ({"estimator": f"{MARK}naive_bayes.BernoulliNB"}, "nobody has shown"),
         ({"estimator_params": {"l1": 0.1, "optimizer": "river:optim.FTRLProximal"}}, "cannot learn: AttributeError"),
         ({"estimator": f"{MARK}forest.ARFClassifier"}, "say its seed"),
+        (
+            {"estimator": f"{MARK}forest.ARFClassifier", "estimator_params": {"seed": 1, "n_models": 10**9}},
+            "nobody has shown",
+        ),
+        ({"scaler": {f"{MARK}feature_extraction.PolynomialExtender": {"degree": 10**6}}}, "nobody has shown"),
+        ({"features": {"ret": {"returns": 10**9}}}, "lag is 1000000000: a whole number from 1 to 100000"),
         ({"scaler": f"{MARK}preprocessing.StandardScalar"}, "is no Transformer"),
         ({"scaler": {f"{MARK}preprocessing.StandardScaler": {"window_size": 5}}}, r"window\[0\] is a tuple"),
         ({"scaler": f"{MARK}preprocessing.Binarizer"}, "nobody has shown"),
