@@ -406,5 +406,22 @@ async def test_bars_without_windows_take_as_many_trades_as_they_may_need(bus: Bu
     assert numbers(await taken(past(bus, None, bars="tick:3"), entry(150).entry_id)) == list(range(120, 150))
 
 
+@pytest.mark.parametrize(
+    ("bars", "most", "begins_ms"),
+    [
+        ("1m", 10, START_MS - 10 * MINUTE_MS),
+        ("1w", 2, 1_731_283_200_000 - 2 * 7 * 86_400_000),  # weeks begin on Monday
+        ("1M", 2, 1_725_148_800_000),  # from November to September
+        ("1ms", 10**18, 0),
+        ("1M", 10**18, 0),
+    ],
+)
+async def test_how_far_back_is_reckoned_whatever_is_wanted(bars: str, most: int, begins_ms: int) -> None:
+    nowhere: Any = None
+    reader = past(nowhere, None, bars=bars)
+    reader._bars = most
+    assert reader._since(reader._spec, START_MS + 1) == begins_ms
+
+
 async def test_of_a_stream_that_is_not_there_nothing_is_known(bus: Bus) -> None:
     assert await taken(past(bus, None), entry(150).entry_id) == []

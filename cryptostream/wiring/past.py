@@ -68,7 +68,10 @@ class Past:
         if first is None or not self._bars:
             return
         if isinstance(first, Trade) and self._spec.kind != "time":
-            yield _events(await history.last(self._bus, stream, self._most, top=f"({before}"))
+            found = await history.last(self._bus, stream, self._most, top=f"({before}")
+            for at in range(0, len(found), history.PAGE):
+                yield _events(found[at : at + history.PAGE])
+                await SystemClock().sleep(0)
             return
         spec = parse_bars(first.interval) if isinstance(first, Kline) else self._spec
         now_ms = parse_id(before)[0]
@@ -98,7 +101,11 @@ class Past:
     def _since(self, spec: BarSpec, now_ms: int) -> int:
         """When the first window that is wanted opens, milliseconds."""
         opened = spec.window(now_ms)[0]
-        for _ in range(self._bars):
+        if spec.size:
+            return max(0, opened - self._bars * int(spec.size))
+        for _ in range(self._bars):  # months
+            if opened <= 0:
+                break
             opened = spec.window(opened - 1)[0]
         return max(0, opened)
 
