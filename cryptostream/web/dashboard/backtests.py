@@ -1,62 +1,46 @@
 """The page of backtests: the reports in the data folder, one of them in full, and a form that runs another."""
 
-import asyncio
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from nicegui import ui
-from nicegui.events import GenericEventArguments
 from pydantic import ValidationError
 
 from cryptostream.errors import CryptostreamError
 from cryptostream.web import shown
 from cryptostream.web.dashboard.frame import frame
 from cryptostream.web.dashboard.pipeline import STYLE
-from cryptostream.web.dashboard.reviewing import Message, Reviewing
+from cryptostream.web.dashboard.reviewing import Reviewing
 from cryptostream.web.dashboard.rights import may_write
-from cryptostream.web.dashboard.view import ASSETS, MODULES, View
+from cryptostream.web.dashboard.telling import Message, Wish
+from cryptostream.web.dashboard.verdicts import failed
+from cryptostream.web.dashboard.view import ASSETS, MODULES, Page, View
 from cryptostream.web.probes import Commands, Probes
 
 _EVERY_S = 0.5
 _LONGEST = 2000
 
-Wish = Mapping[str, Any]
-
 
 class BacktestsView(View, component=str(ASSETS / "backtests.js"), esm=MODULES):
     """The page's body."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.props["writes"] = may_write()
 
-class _Page:
-    """One browser's page: its timer, and what its form asks for."""
 
+class _Page(Page):
     def __init__(self, probes: Probes, commands: Commands) -> None:
         self._commands = commands
         self._reviewing = Reviewing(probes)
-        self._view = BacktestsView()
-        self._view.props["writes"] = may_write()
-        self._view.on("wish", self._wished)
-        self._one_by_one = asyncio.Lock()
-        ui.timer(_EVERY_S, self._tell)
+        super().__init__(BacktestsView(), self._reviewing, every_s=_EVERY_S)
 
-    async def _tell(self, *, whole: bool = False) -> None:
-        async with self._one_by_one:
-            if whole:
-                self._reviewing.forget()
-            if message := await self._reviewing.message():
-                self._view.send({**message, "whole": whole})
-
-    async def _wished(self, event: GenericEventArguments) -> None:
-        wish = event.args if isinstance(event.args, dict) else {}
-        match wish.get("wish"):
-            case "whole":
-                await self._tell(whole=True)
-            case "open":
-                self._view.send(await self._reviewing.opened(str(wish.get("name"))[:_LONGEST]))
-            case "run":
-                self._view.send({"answer": await answered(self._commands, wish)})
-                await self._tell()
+    async def wished(self, kind: str, wish: Wish) -> None:
+        """A report to open, or a backtest to run."""
+        if kind == "open":
+            self._view.send({"answer": await self._reviewing.opened(str(wish.get("name"))[:_LONGEST])})
+        elif kind == "run":
+            self._view.send({"answer": await answered(self._commands, wish)})
+            await self._telling.tell()
 
 
 def page(probes: Probes, commands: Commands) -> None:
@@ -74,7 +58,7 @@ async def answered(commands: Commands, wish: Wish) -> Message:
     try:
         job = await commands.backtest(wanted(wish))
     except CryptostreamError as error:
-        return {"failed": " - ".join(filter(None, (str(error), error.hint)))}
+        return failed(error)
     except ValidationError as error:
         first = error.errors()[0]
         return {"failed": f"{first['loc'][0]}: {first['msg']}"}

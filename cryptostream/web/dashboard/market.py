@@ -1,25 +1,23 @@
 """The page of the market: what is followed, one pair's candles and trades, signals, and who gives them."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
 
 from nicegui import ui
-from nicegui.events import GenericEventArguments
 from pydantic import ValidationError
 
 from cryptostream.errors import CryptostreamError
 from cryptostream.web import shown
 from cryptostream.web.dashboard.frame import frame
 from cryptostream.web.dashboard.rights import may_write
-from cryptostream.web.dashboard.view import ASSETS, MODULES, View, linked
-from cryptostream.web.dashboard.watching import INTERVALS, Message, Watching, symbols
+from cryptostream.web.dashboard.telling import Message, Wish
+from cryptostream.web.dashboard.verdicts import failed, verdicts
+from cryptostream.web.dashboard.view import ASSETS, MODULES, Page, View, linked
+from cryptostream.web.dashboard.watching import INTERVALS, Watching, symbols
 from cryptostream.web.probes import Commands, Probes
 
 _EVERY_S = 0.3
 
-Wish = Mapping[str, Any]
 Ask = Callable[[], Awaitable[shown.Answered]]
 
 
@@ -31,43 +29,21 @@ class MarketView(View, component=str(ASSETS / "market.js"), esm=MODULES):
         self.props["intervals"] = INTERVALS
 
 
-class _Page:
-    """One browser's page: its timer, and what its buttons ask for."""
-
+class _Page(Page):
     def __init__(self, probes: Probes, commands: Commands, pair: str) -> None:
         self._commands = commands
         self._busy = False
         self._watching = Watching(probes, may_write=may_write())
         if pair:
             self._watching.choose(pair)
-        self._view = MarketView()
-        self._view.on("wish", self._wished)
-        self._one_by_one = asyncio.Lock()
-        ui.timer(_EVERY_S, self._tell)
+        super().__init__(MarketView(), self._watching, every_s=_EVERY_S)
 
-    async def _tell(self) -> None:
-        async with self._one_by_one:
-            await self._tell_now()
-
-    async def _tell_now(self) -> None:
-        message = None
-        try:
-            message = await self._watching.message()
-        finally:
-            if message is None:
-                self._watching.forget()  # what was not sent is not known
-        if message:
-            self._view.send(message)
-
-    async def _wished(self, event: GenericEventArguments) -> None:
-        wish = event.args if isinstance(event.args, dict) else {}
-        kind = wish.get("wish")
-        if kind in ("watch", "whole"):
-            async with self._one_by_one:
-                self._watch(wish)
-                await self._tell_now()
-        elif (ask := self._asked(str(kind), wish)) is not None:
-            self._view.send({"answer": await self._answer(str(kind), ask)})
+    async def wished(self, kind: str, wish: Wish) -> None:
+        """Another pair or interval to watch, or a command."""
+        if kind == "watch":
+            await self._telling.tell(partial(self._watch, wish))
+        elif (ask := self._asked(kind, wish)) is not None:
+            self._view.send({"answer": await self._answer(kind, ask)})
 
     async def _answer(self, kind: str, ask: Ask) -> Message:
         """One wish at a time."""
@@ -80,10 +56,7 @@ class _Page:
             self._busy = False
 
     def _watch(self, wish: Wish) -> None:
-        if wish.get("wish") == "whole":
-            self._watching.forget()
-        else:
-            self._watching.choose(str(wish.get("pair") or self._watching.pair)[:80], _interval(wish))
+        self._watching.choose(str(wish.get("pair") or self._watching.pair)[:80], _interval(wish))
 
     def _asked(self, kind: str, wish: Wish) -> Ask | None:
         """What to ask for, made only when it is asked for, because a wish may be nonsense."""
@@ -109,18 +82,13 @@ def page(probes: Probes, commands: Commands) -> None:
 
 
 async def answered(kind: str, ask: Ask) -> Message:
-    """What became of a wish: a verdict for each part, or why there is none."""
+    """What became of a wish."""
     try:
-        answer = await ask()
+        return {"to": kind, **await verdicts(ask())}
     except CryptostreamError as error:
-        return {"to": kind, "failed": " - ".join(filter(None, (str(error), error.hint)))}
+        return {"to": kind, **failed(error)}
     except (ValidationError, KeyError, TypeError, ValueError) as error:
         return {"to": kind, "failed": _first(error)}
-    return {"to": kind, "verdicts": _verdicts(answer), "unanswered": answer.unanswered}
-
-
-def _verdicts(answer: shown.Answered) -> Sequence[Mapping[str, Any]]:
-    return [verdict.model_dump(include={"what", "accepted", "why"}) for verdict in answer.verdicts]
 
 
 def _first(error: Exception) -> str:

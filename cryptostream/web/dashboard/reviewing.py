@@ -9,14 +9,13 @@ from cryptostream.backtest.report.words import BY_FIELD, ROWS
 from cryptostream.errors import CryptostreamError
 from cryptostream.web import shown
 from cryptostream.web.dashboard.differences import Rows
+from cryptostream.web.dashboard.telling import Message
 from cryptostream.web.probes import Probes
 
 _SLOW_TURNS = 4
 _MOST_SOURCES = 200
 _MOST_TOLD = 300
 _LISTED = ("total_return", "sharpe", "max_drawdown", "trips")
-
-Message = dict[str, Any]
 
 
 class _Figures(msgspec.Struct):

@@ -4,10 +4,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cryptostream import registry
 from cryptostream.errors import BusRefused, BusUnavailable, NotFound, UsageError
 from cryptostream.web import shown
 from cryptostream.web.dashboard.candles import MOST, Candles
 from cryptostream.web.dashboard.differences import Newest, Rows
+from cryptostream.web.dashboard.telling import Message
 from cryptostream.web.probes import Probes
 
 INTERVALS = ("1s", "5s", "15s", "1m", "5m", "15m", "1h", "4h", "1d")
@@ -17,8 +19,6 @@ ENOUGH = 30
 _BY_ITSELF = ("1m", "15s", "5s", "1s")
 _TAPE, _SIGNALS, _SPARK_TURNS = 50, 100, 10
 _TRADES = "trades:"
-
-Message = dict[str, Any]
 
 
 class Watching:
@@ -34,7 +34,7 @@ class Watching:
 
     def forget(self) -> None:
         """The browser has nothing: the next message tells it everything."""
-        self._turn, self._anew = 0, "all"
+        self._turn, self._anew = 0, ""
         self._quotes, self._strategies, self._state = Rows(), Rows(), Rows()
         self._signals = Newest()
         self._sparks: dict[str, Sequence[int]] = {}
@@ -44,7 +44,7 @@ class Watching:
         """Watch this pair; the interval stays as it is unless one is given, and `auto` finds one."""
         self._asked = interval or self._asked
         self.pair, self.interval = pair, "" if self._asked == "auto" else self._asked
-        self._anew = self._anew or "pair"
+        self._anew = "pair"
         self._forget_pair()
 
     def _forget_pair(self) -> None:
@@ -53,7 +53,7 @@ class Watching:
     async def message(self) -> Message:
         """What has changed since the last message; empty where nothing has.
 
-        `anew` says what the browser is to forget before: `all`, or what it has of the `pair`.
+        `anew` says that the browser is to forget what it has of the `pair` before.
         """
         quotes = {pair_of(quote): quote for quote in self._probes.quotes()}
         if not self.pair and quotes:
@@ -177,7 +177,8 @@ def symbols(text: str) -> list[str]:
 
 
 def _strategy(strategy: shown.Strategy) -> Mapping[str, Any]:
-    return strategy.model_dump(mode="json")
+    """Of one that is `installed` another can be started; files and modules are for who writes configurations."""
+    return {**strategy.model_dump(mode="json"), "installed": strategy.kind in registry.names("strategies")}
 
 
 def _key(signal: shown.Signal) -> tuple[str, str, str, str]:

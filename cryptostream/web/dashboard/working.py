@@ -10,6 +10,7 @@ from cryptostream.errors import BusRefused, BusUnavailable
 from cryptostream.model.ports import Clock
 from cryptostream.web import shown
 from cryptostream.web.dashboard.differences import Rows
+from cryptostream.web.dashboard.telling import Message
 from cryptostream.web.probes import Probes
 
 MOST_STREAMS = 500
@@ -17,7 +18,6 @@ MOST_LETTERS = 50
 _MOST_SAID = 20
 _SLOW_TURNS = 2
 
-Message = dict[str, Any]
 Table = Mapping[str, Mapping[str, Any]]
 
 

@@ -49,13 +49,6 @@ async def test_another_pair_begins_anew_and_the_rest_stays() -> None:
     assert "quotes" not in message
 
 
-async def test_a_browser_that_missed_a_message_gets_everything_again() -> None:
-    watching = Watching(FakeProbes())
-    first = await watching.message()
-    watching.forget()
-    assert await watching.message() == first
-
-
 async def test_the_interval_that_shows_enough_is_taken() -> None:
     asked = Sparse()
     watching = Watching(asked)
@@ -82,6 +75,14 @@ async def test_an_unknown_pair_is_told_and_no_mistake_of_ours() -> None:
     message = await watching.message()
     assert message["state"]["put"]["now"]["said"].startswith("no such pair: <script>")
     assert json.dumps(message)
+
+
+async def test_of_an_installed_kind_another_can_be_started_of_a_file_none() -> None:
+    asked = FakeProbes()
+    mine = probes.strategy("mine").model_copy(update={"kind": "strategies/mine.py:Mine"})
+    asked.told_strategies = [probes.strategy(), mine]
+    told = (await Watching(asked).message())["strategies"]["put"]
+    assert {row["name"]: row["installed"] for row in told.values()} == {"momentum": True, "mine": False}
 
 
 async def test_an_empty_bus_is_no_mistake() -> None:

@@ -45,14 +45,15 @@ async def test_letters_stay_as_they_were_while_the_bus_is_away() -> None:
 
 async def test_wishes_are_obeyed_refused_or_nonsense_and_always_answered() -> None:
     commands = FakeCommands()
-    done = await answered(commands, {"wish": "pause", "name": "momentum"})
+    done = await answered(commands, "pause", {"name": "momentum"})
     assert done["verdicts"] == [{"what": "momentum", "accepted": True, "why": ""}]
-    told = await answered(commands, {"wish": "retry", "queue": "dlq:g", "ids": ["1-0", "2-0"]})
-    assert told == {"said": "2 given back to g, which handles them again"}
+    told = await answered(commands, "retry", {"queue": "dlq:g", "ids": ["1-0", "2-0"]})
+    assert told == {"to": "retry", "said": "2 given back to g, which handles them again"}
     assert commands.wished == [("pause", "momentum"), ("retry", ("dlq:g", ["1-0", "2-0"]))]
-    assert "failed" in await answered(commands, {"wish": "rm -rf"})
+    assert "failed" in await answered(commands, "rm -rf", {})
     commands.failing = UsageError("trades:A was trimmed", hint="too late")
-    assert await answered(commands, {"wish": "retry", "ids": None}) == {"failed": "trades:A was trimmed - too late"}
+    told = await answered(commands, "retry", {"ids": None})
+    assert told == {"to": "retry", "failed": "trades:A was trimmed - too late"}
 
 
 async def test_no_more_streams_than_a_browser_bears_are_sent() -> None:

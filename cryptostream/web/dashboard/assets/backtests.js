@@ -1,12 +1,12 @@
 /* The page of backtests: a form that runs one, the reports there are, and one of them with its curves. */
-import { Rows, moment, take } from "cryptostream/tables.js";
 import { Curves } from "cryptostream/curves.js";
+import { Rows, take } from "cryptostream/tables.js";
 import { told } from "cryptostream/told.js";
 
 const PARTS = ["jobs", "reports", "form"];
 const COLUMNS = [
   { key: "name", label: "report", picks: true, wide: true },
-  { key: "made", label: "made (UTC)", kind: "moment", left: true },
+  { key: "made", label: "made (UTC)", kind: "stamp", left: true },
   { key: "strategies", label: "strategies" },
   { key: "source", label: "of", wide: true },
   { key: "total_return", label: "return", kind: "count", signed: (row) => signed(row.total_return, row.total_return_text) },
@@ -30,7 +30,6 @@ export default {
       job: "",
       failed: "",
       waiting: false,
-      expected: 1,
       form: { sources: "", strategy: "", parameters: "", bars: "1m", fee: 10 },
     };
   },
@@ -59,26 +58,22 @@ export default {
       return Math.round(100 * (this.shownJob?.done ?? 0));
     },
   },
-  mounted() {
-    this.$emit("wish", { wish: "whole" });
-  },
   methods: {
+    begin() {
+      for (const part of PARTS) this.rows[part] = new Map();
+      this.told = true;
+    },
     take(message) {
-      if (message.n !== this.expected && !message.whole) {
-        this.$emit("wish", { wish: "whole" });
-        return;
-      }
-      this.expected = message.n + 1;
-      if (message.whole) for (const part of PARTS) this.rows[part] = new Map();
       for (const part of PARTS) if (message[part]) take(this.rows[part], message[part]);
-      if (message.open && message.open.name === this.picked) this.open = message.open;
-      if (message.answer) this.answer(message.answer);
       if (message.jobs) this.finish();
       if (message.form) this.propose();
-      this.told = true;
       if (message.reports) this.keepOne();
     },
-    answer(answer) {
+    answered(answer) {
+      if (answer.open) {
+        if (answer.open.name === this.picked) this.open = answer.open;
+        return;
+      }
       this.waiting = false;
       this.failed = answer.failed ?? "";
       if (answer.job) this.job = answer.job;
@@ -113,7 +108,6 @@ export default {
       const { sources, strategy, parameters, bars, fee } = this.form;
       this.$emit("wish", { wish: "run", sources, strategies: [strategy], parameters, bars, fee });
     },
-    moment,
   },
   template: `
     <div class="work">

@@ -1,30 +1,10 @@
 /* Equity above, drawdown below, at the same times; the values under a pointer, or under the arrow keys. */
+import { digitsFor, money, percent, ticks, tickTexts } from "cryptostream/scale.js";
+
 const WIDTH = 1000;
 const TOP = { from: 0, height: 240 };
 const LOW = { from: 262, height: 90 };
 const HEIGHT = LOW.from + LOW.height;
-const money = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 6 });
-const percent = new Intl.NumberFormat("en-US", { style: "percent", minimumFractionDigits: 2, maximumFractionDigits: 2 });
-
-/** About `most` round numbers from low to high. */
-function ticks(low, high, most) {
-  if (!(high > low)) return [low];
-  const rough = (high - low) / most;
-  const size = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((by) => by * size).find((one) => one >= rough);
-  const found = [];
-  for (let at = Math.ceil(low / step); at * step <= high + step / 1e6; at += 1) found.push(at * step);
-  return found;
-}
-
-/** Writes round numbers so that two next to each other differ. */
-function written(marks) {
-  const step = marks.length > 1 ? marks[1] - marks[0] : Math.abs(marks[0]) || 1;
-  const places = Math.min(12, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
-  const large = Math.max(...marks.map(Math.abs)) >= 1e6;
-  const format = new Intl.NumberFormat("en-US", large ? { notation: "compact", maximumSignificantDigits: 5 } : { minimumFractionDigits: places, maximumFractionDigits: places });
-  return marks.map((value) => format.format(value));
-}
 
 export const Curves = {
   name: "Curves",
@@ -53,11 +33,13 @@ export const Curves = {
     },
     levels() {
       const marks = ticks(...this.range, 4);
-      const texts = written(marks);
+      const texts = tickTexts(marks);
       return marks.map((value, at) => ({ y: this.up(value), text: texts[at] }));
     },
     depths() {
-      return ticks(this.deepest, 0, 2).map((value) => ({ y: this.below(value), text: `${Number((value * 100).toPrecision(3))} %` }));
+      const marks = ticks(this.deepest, 0, 2);
+      const texts = tickTexts(marks.map((value) => value * 100));
+      return marks.map((value, at) => ({ y: this.below(value), text: `${texts[at]} %` }));
     },
     marks() {
       return [0, 0.25, 0.5, 0.75, 1].map((share) => ({
@@ -82,8 +64,8 @@ export const Curves = {
         x: (100 * (this.times[at] - this.first)) / this.length,
         values: this.lines.map((line) => ({
           ...line,
-          equity: money.format(this.equity[line.name][at]),
-          drawdown: percent.format(this.drawdown[line.name][at]),
+          equity: money(this.equity[line.name][at], digitsFor(this.equity[line.name][at])),
+          drawdown: percent(this.drawdown[line.name][at]),
         })),
       };
     },

@@ -1,4 +1,5 @@
 /* The market's page: takes messages of what has changed, hands them to its parts, and says what is wished for. */
+import { asking } from "cryptostream/answer.js";
 import { Chart } from "cryptostream/chart.js";
 import { decimals } from "cryptostream/scale.js";
 import { Signals } from "cryptostream/signals.js";
@@ -7,20 +8,20 @@ import { Tape } from "cryptostream/tape.js";
 import { told } from "cryptostream/told.js";
 import { Watchlist } from "cryptostream/watchlist.js";
 
-const TAPE = 50, SIGNALS = 100, ANSWER_MS = 15000;
+const TAPE = 50, SIGNALS = 100;
+const ASKS = { add: "watchlist", remove: "watchlist", start: "strategies", stop: "strategies", parameters: "strategies" };
 
 export default {
   components: { Chart, Signals, Strategies, Tape, Watchlist },
-  mixins: [told],
+  mixins: [told, asking(ASKS)],
   props: { intervals: Array },
-  emits: ["wish"],
   template: `
     <div class="market-grid">
-      <watchlist :quotes="quotes" :now="now" :answer="answers.watchlist" :busy="busy.watchlist" @wish="wish" @dismiss="answers.watchlist = null" />
-      <chart ref="chart" :now="now" :quote="quotes[now.pair]" :intervals="intervals" :digits="digits(now.pair)" @wish="wish" />
+      <watchlist :quotes="quotes" :now="now" :answer="answers.watchlist" :busy="busy.watchlist" @wish="ask" @dismiss="answers.watchlist = null" />
+      <chart ref="chart" :now="now" :quote="quotes[now.pair]" :intervals="intervals" :digits="digits(now.pair)" @wish="ask" />
       <tape :rows="tape" :digits="digits(now.pair)" :now="now" />
-      <signals :rows="signals" :now="now" :digits="digits" @wish="wish" />
-      <strategies :rows="strategies" :now="now" :answer="answers.strategies" :busy="busy.strategies" :intervals="intervals" @wish="wish" @dismiss="answers.strategies = null" />
+      <signals :rows="signals" :now="now" :digits="digits" @wish="ask" />
+      <strategies :rows="strategies" :now="now" :answer="answers.strategies" :busy="busy.strategies" :intervals="intervals" @wish="ask" @dismiss="answers.strategies = null" />
     </div>`,
   data: () => ({
     quotes: {},
@@ -28,22 +29,9 @@ export default {
     now: { pair: "", asked: "auto", interval: "", said: "", ingesters: true, redis: true, may_write: true, arrived: false },
     tape: [],
     signals: [],
-    answers: { watchlist: null, strategies: null },
-    busy: { watchlist: false, strategies: false },
   }),
-  created() {
-    this.last = 0;
-  },
   methods: {
-    /** The next message. Where one is missing, everything is asked for again, and taken from there. */
     take(message) {
-      const next = message.n === this.last + 1 || message.anew === "all";
-      this.last = message.n;
-      if (message.answer) this.answered(message.answer);
-      if (this.missed && message.anew !== "all") return;
-      this.missed = !next;
-      if (this.missed) return this.$emit("wish", { wish: "whole" });
-      if (message.anew) this.forget(message.anew);
       if (message.quotes) this.merge(this.quotes, message.quotes);
       if (message.strategies) this.merge(this.strategies, message.strategies);
       if (message.state) this.arrived(message.state.put.now);
@@ -52,7 +40,7 @@ export default {
       if (message.tape) this.tape = [...message.tape.rows.reverse().map(Object.freeze), ...this.tape].slice(0, TAPE);
       if (message.signals) this.signals = [...message.signals.rows.reverse().map(Object.freeze), ...this.signals].slice(0, SIGNALS);
     },
-    forget(what) {
+    begin(what) {
       this.tape = [];
       this.$refs.chart.forget();
       if (what !== "all") return;
@@ -76,25 +64,6 @@ export default {
     },
     digits(pair) {
       return this.quotes[pair]?.digits;
-    },
-    wish(wish) {
-      const part = this.partOf(wish.wish);
-      if (part) {
-        this.busy[part] = true;
-        this.answers[part] = null;
-      }
-      this.$emit("wish", wish);
-    },
-    partOf: (kind) => ({ add: "watchlist", remove: "watchlist", start: "strategies", stop: "strategies", parameters: "strategies" })[kind],
-    /** Refusals stay until they are dismissed; what was granted goes by itself. */
-    answered(answer) {
-      const part = this.partOf(answer.to);
-      this.busy[part] = false;
-      this.answers[part] = answer;
-      if (answer.failed || answer.verdicts.some((verdict) => !verdict.accepted)) return;
-      setTimeout(() => {
-        if (this.answers[part] === answer) this.answers[part] = null;
-      }, ANSWER_MS);
     },
   },
 };

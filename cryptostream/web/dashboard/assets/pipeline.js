@@ -1,8 +1,11 @@
 /* The page of the pipeline: what is wrong now, the way from sockets to readers, and every part of it in a table. */
-import { Line, Rows, ago, bytes, count, ms, rate, take } from "cryptostream/tables.js";
+import { Answer, asking } from "cryptostream/answer.js";
+import { ago, bytes, count, ms, rate } from "cryptostream/scale.js";
+import { Line, Rows, take } from "cryptostream/tables.js";
 import { told } from "cryptostream/told.js";
 
 const PARTS = ["now", "ingesters", "consumers", "groups", "streams", "letters"];
+const ASKS = { pause: "consumers", resume: "consumers", retry: "letters" };
 const SEEN = 120;
 const some = (value) => value > 0;
 const FRAMES = "dlq:ingest";
@@ -63,8 +66,8 @@ const COLUMNS = {
 };
 
 export default {
-  mixins: [told],
-  components: { Rows, Line },
+  mixins: [told, asking(ASKS)],
+  components: { Answer, Rows, Line },
   props: { writes: Boolean },
   data() {
     return {
@@ -72,11 +75,8 @@ export default {
       lines: { messages: [], published: [], p99: [] },
       clock: Date.now(),
       skew: 0,
-      told: null,
+      told: false,
       filter: "",
-      answers: {},
-      waiting: "",
-      expected: 1,
     };
   },
   computed: {
@@ -146,28 +146,19 @@ export default {
   },
   mounted() {
     this.timer = setInterval(this.tick, 1000);
-    this.$emit("wish", { wish: "whole" });
   },
   beforeUnmount() {
     clearInterval(this.timer);
     clearTimeout(this.typing);
   },
   methods: {
-    take(message) {
-      if (message.n !== this.expected && !message.whole) {
-        this.$emit("wish", { wish: "whole" });
-        return;
-      }
-      this.expected = message.n + 1;
-      if (message.whole) for (const part of PARTS) this.rows[part] = new Map();
-      if (message.at) this.skew = message.at - Date.now();
-      for (const part of PARTS) if (message[part]) take(this.rows[part], message[part]);
-      if (message.answer) this.answer(message.answer);
+    begin() {
+      for (const part of PARTS) this.rows[part] = new Map();
       this.told = true;
     },
-    answer(answer) {
-      this.waiting = "";
-      this.answers = { ...this.answers, [answer.to]: answer };
+    take(message) {
+      if (message.at) this.skew = message.at - Date.now();
+      for (const part of PARTS) if (message[part]) take(this.rows[part], message[part]);
     },
     tick() {
       this.clock = Date.now();
@@ -177,15 +168,10 @@ export default {
       }
     },
     consumer(row, action) {
-      this.ask({ wish: action.toLowerCase(), name: row.name }, "consumers");
+      this.ask({ wish: action.toLowerCase(), name: row.name });
     },
     retry(queue, ids) {
-      this.ask({ wish: "retry", queue, ids }, "letters");
-    },
-    ask(wish, to) {
-      this.waiting = to;
-      this.answers = { ...this.answers, [to]: null };
-      this.$emit("wish", { ...wish, to });
+      this.ask({ wish: "retry", queue, ids });
     },
     ago,
     count,
@@ -220,13 +206,7 @@ export default {
 
       <section class="panel" aria-labelledby="consumers">
         <header><h2 id="consumers">Consumers</h2><small v-if="rows.consumers.size">{{ rows.consumers.size }}</small></header>
-        <p v-if="waiting === 'consumers'" class="said-back soft" role="status">Asking.</p>
-        <ul v-if="answers.consumers" class="said-back" role="status">
-          <li v-if="answers.consumers.failed" class="verdict refused">{{ answers.consumers.failed }}</li>
-          <li v-for="one in answers.consumers.verdicts" :key="one.what" class="verdict" :class="{ refused: !one.accepted }">
-            {{ one.what }}: {{ one.accepted ? "done" : "refused" }}{{ one.why ? ", " + one.why : "" }}</li>
-          <li v-if="(answers.consumers.unanswered ?? []).length" class="verdict refused">No answer from {{ answers.consumers.unanswered.join(", ") }}.</li>
-        </ul>
+        <Answer :answer="answers.consumers" :busy="busy.consumers" waits="Asking the processes that consume&#8230;" @dismiss="answers.consumers = null" />
         <Rows v-if="rows.consumers.size" cards name="Consumers" :columns="columns.consumers" :rows="rows.consumers" :now="time" by="name" @act="consumer" />
         <p v-else class="empty">No consumer runs. <code>cryptostream consume</code> runs those of the configuration;
           <a href="/dashboard/">Market</a> starts a strategy.</p>
@@ -241,11 +221,9 @@ export default {
         <section class="panel" aria-labelledby="letters">
           <header><h2 id="letters">Dead letters</h2>
             <small v-if="letters">{{ letters > rows.letters.size ? "the newest " + rows.letters.size + " of " + count(letters) : count(letters) }}</small>
-            <span v-if="writes" class="acts"><button v-for="one in queues" :key="one.queue" type="button" class="act small" :disabled="waiting === 'letters'"
+            <span v-if="writes" class="acts"><button v-for="one in queues" :key="one.queue" type="button" class="act small" :disabled="busy.letters"
               @click="retry(one.queue, one.ids)">Retry {{ one.ids.length }} of {{ group(one.queue) }}</button></span></header>
-          <p v-if="waiting === 'letters'" class="said-back soft" role="status">Asking.</p>
-          <p v-if="answers.letters" class="said-back verdict" :class="{ refused: answers.letters.failed }" role="status">
-            {{ answers.letters.failed || answers.letters.said }}</p>
+          <Answer :answer="answers.letters" :busy="busy.letters" waits="Asking the bus&#8230;" @dismiss="answers.letters = null" />
           <Rows v-if="rows.letters.size" cards name="Dead letters" :columns="columns.letters" :rows="rows.letters" :now="time" by="ts" down
             @act="(row) => retry(row.queue, [row.id])" />
           <p v-else class="empty">None. An entry that its group could not handle after several tries is set aside here, and can be retried.</p>

@@ -1,4 +1,4 @@
-/* Numbers and times of a chart: where its ticks are, and how they are written. Times are UTC. */
+/* Numbers and times: where the ticks of a chart are, and how they are written. Times are UTC. */
 
 const SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
 const TIME_STEPS = [
@@ -18,9 +18,20 @@ export function tickStep(span, count) {
 export function ticks(low, high, count) {
   if (!(high > low)) return [];
   const step = tickStep(high - low, count);
+  const last = Math.floor(high / step + 1e-6);
   const found = [];
-  for (let at = Math.ceil(low / step); at * step <= high; at++) found.push(at * step);
+  for (let at = Math.ceil(low / step - 1e-6); at <= last; at++) found.push(at * step + 0);
   return found;
+}
+
+/** How many decimals tell two ticks apart that are so far from each other. */
+export const decimalsOf = (step) => Math.min(12, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
+
+/** Ticks as they are written, so that two next to each other differ: millions in short. */
+export function tickTexts(marks) {
+  const step = marks.length > 1 ? marks[1] - marks[0] : Math.abs(marks[0]) || 1;
+  const large = Math.max(...marks.map(Math.abs)) >= 1e6;
+  return marks.map((value) => (large ? shortened.format(value) : money(value, decimalsOf(step))));
 }
 
 export const timeStep = (least) => TIME_STEPS.find((step) => step >= least) ?? TIME_STEPS.at(-1);
@@ -56,6 +67,7 @@ export function money(value, digits) {
 }
 
 const compact = new Intl.NumberFormat("en-US", { notation: "compact", maximumFractionDigits: 2 });
+const shortened = new Intl.NumberFormat("en-US", { notation: "compact", maximumSignificantDigits: 5 });
 const small = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 3 });
 export const brief = (value) => (Math.abs(value) >= 1 ? compact : small).format(value);
 
@@ -65,10 +77,40 @@ export function decimals(text) {
   return Math.min(10, Math.max(fraction.replace(/0+$/, "").length, Number(whole) ? 2 : 4));
 }
 
-export const digitsFor = (price) => (price >= 1 ? 2 : Math.min(10, 3 - Math.floor(Math.log10(price || 1))));
+/** How many decimals a number is written with where no text of it says more. */
+export const digitsFor = (value) => (Math.abs(value) >= 1 ? 2 : Math.min(10, 3 - Math.floor(Math.log10(Math.abs(value) || 1))));
 
 /** 0.0125 as "+1.25%", with a true minus; without a sign where that says nothing. */
 export const percent = (share) => `${{ up: "+", down: "\u2212", soft: "" }[way(share)]}${Math.abs(share * 100).toFixed(2)}%`;
 
 /** How a change is told apart by more than its colour. */
 export const way = (share) => (share >= 0.00005 ? "up" : share <= -0.00005 ? "down" : "soft");
+
+const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+const tenth = new Intl.NumberFormat("en-US", { maximumFractionDigits: 1 });
+
+export const missing = (value) => value === null || value === undefined || value === "";
+/** What is not known is a dash, and never a zero. */
+const known = (write) => (value, now) => (missing(value) ? "\u2013" : write(value, now));
+
+export const count = known((value) => whole.format(value));
+export const rate = known((value) => (value >= 100 ? whole : tenth).format(value));
+export const bytes = known((value) => {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let place = 0;
+  for (; value >= 1024 && place < units.length - 1; place += 1) value /= 1024;
+  return `${(place && value < 100 ? tenth : whole).format(value)} ${units[place]}`;
+});
+export const ms = known((value) => {
+  if (Math.abs(value) >= 10_000) return `${tenth.format(value / 1000)} s`;
+  return `${(value >= 100 ? whole : tenth).format(value)} ms`;
+});
+export const ago = known((value, now) => {
+  const past = Math.max(0, Math.round((now - Date.parse(value)) / 1000));
+  if (past < 2) return "now";
+  if (past < 120) return `${past} s ago`;
+  if (past < 7200) return `${Math.round(past / 60)} min ago`;
+  return past < 172_800 ? `${Math.round(past / 3600)} h ago` : `${Math.round(past / 86_400)} d ago`;
+});
+/** "2024-11-14 17:30:00" of a time's text. */
+export const stamp = known((value) => `${value.slice(0, 10)} ${value.slice(11, 19)}`);

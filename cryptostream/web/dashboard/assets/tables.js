@@ -1,36 +1,10 @@
-/* Tables of rows by key that take differences; how numbers and times are written. */
+/* Tables of rows by key that take differences. */
 import { nextTick } from "vue";
+import { ago, bytes, count, missing, ms, rate, stamp } from "cryptostream/scale.js";
 
-const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
-const tenth = new Intl.NumberFormat("en-US", { maximumFractionDigits: 1 });
-
-export const UNKNOWN = "–";
-const missing = (value) => value === null || value === undefined || value === "";
-const known = (write) => (value, now) => (missing(value) ? UNKNOWN : write(value, now));
-
-export const count = known((value) => whole.format(value));
-export const rate = known((value) => (value >= 100 ? whole : tenth).format(value));
-export const bytes = known((value) => {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let place = 0;
-  for (; value >= 1024 && place < units.length - 1; place += 1) value /= 1024;
-  return `${(place && value < 100 ? tenth : whole).format(value)} ${units[place]}`;
-});
-export const ms = known((value) => {
-  if (Math.abs(value) >= 10_000) return `${tenth.format(value / 1000)} s`;
-  return `${(value >= 100 ? whole : tenth).format(value)} ms`;
-});
-export const ago = known((value, now) => {
-  const past = Math.max(0, Math.round((now - Date.parse(value)) / 1000));
-  if (past < 2) return "now";
-  if (past < 120) return `${past} s ago`;
-  if (past < 7200) return `${Math.round(past / 60)} min ago`;
-  return past < 172_800 ? `${Math.round(past / 3600)} h ago` : `${Math.round(past / 86_400)} d ago`;
-});
-export const moment = known((value) => `${value.slice(0, 10)} ${value.slice(11, 19)}`);
 const text = (value) => (missing(value) ? "" : String(value));
 
-const WRITERS = { count, rate, bytes, ms, ago, moment, text, state: text };
+const WRITERS = { count, rate, bytes, ms, ago, stamp, text, state: text };
 const MARKS = { running: "●", paused: "❚❚", failed: "✕", waiting: "○" };
 
 /** Rows by key, as `differences.Rows` tells them. */
