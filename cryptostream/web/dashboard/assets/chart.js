@@ -40,15 +40,15 @@ export const Chart = {
         </div>
       </div>
       <div class="canvas">
-        <canvas ref="canvas" tabindex="0" role="application" aria-roledescription="chart" :aria-label="summary"></canvas>
-        <p class="hidden-text" aria-live="polite">{{ spoken }}</p>
-        <p v-if="read" class="legend" aria-hidden="true">
-          <span>{{ read.time }}</span><span v-for="[name, value] in read.prices" :key="name"><i>{{ name }}</i> {{ value }}</span>
+        <p class="legend" aria-hidden="true"><template v-if="read">
+          <span>{{ read.time }}</span><span class="prices"><span v-for="[name, value] in read.prices" :key="name"><i>{{ name }}</i> {{ value }}</span></span>
           <span :class="read.way">{{ read.change }}</span><span><i>Vol</i> {{ read.volume }}</span>
           <span v-if="read.gap" class="warn">&#x25a8; trades missing</span>
-          <span v-for="[name, value, colour] in read.lines" :key="name" :style="{ color: 'var(--' + colour + ')' }">{{ name }} {{ value }}</span>
-          <span v-for="mark in read.marks" :key="mark.key" class="said">{{ mark.said }}</span>
-        </p>
+          <span v-for="[name, value, colour] in read.lines" :key="name" class="value" :style="{ color: 'var(--' + colour + ')' }">{{ name }} {{ value }}</span>
+          <span v-if="read.marks.length" class="marks"><span v-for="mark in read.marks" :key="mark.key">{{ mark.said }}</span></span>
+        </template></p>
+        <div class="drawing"><canvas ref="canvas" tabindex="0" role="application" aria-roledescription="chart" :aria-label="summary"></canvas></div>
+        <p class="hidden-text" aria-live="polite">{{ spoken }}</p>
         <p v-if="empty" class="empty over">{{ empty }}</p>
         <button v-show="away" type="button" class="act latest" @click="plot.reset()">Latest &#x25b8;</button>
       </div>

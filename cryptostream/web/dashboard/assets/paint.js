@@ -1,5 +1,5 @@
 /* How a chart is drawn, on a canvas: panes one below the other, all with the same candles from left to right. */
-import { brief, fullTime, money, tickStep, ticks, tickTime, timeStep } from "cryptostream/scale.js";
+import { brief, decimalsOf, fullTime, money, tickStep, ticks, tickTime, timeStep } from "cryptostream/scale.js";
 
 /** The places in a candle's row. */
 export const T = 0, O = 1, H = 2, L = 3, C = 4, V = 5, N = 6, FLAGS = 7;
@@ -43,7 +43,7 @@ function* prices(rows, shown) {
 }
 
 /** What a pane's values are between, with room for what is drawn beside candles, and for what is told above them. */
-export function scaled(pane, rows, shown, narrow) {
+export function scaled(pane, rows, shown) {
   if (pane.name === "rsi") return { ...pane, low: 0, high: 100 };
   if (pane.name === "macd") {
     const [low, high] = range(rows.flatMap((row) => [row[MACD], row[SIGNAL], row[HISTOGRAM]]));
@@ -52,7 +52,7 @@ export function scaled(pane, rows, shown, narrow) {
   }
   const [low, high] = range(prices(rows, shown));
   const room = (high - low || Math.abs(high) * 0.001 || 1) * 0.1;
-  return { ...pane, low: low - room * (shown.has("volume") ? 2.6 : 1.2), high: high + room * (narrow ? 3 : 1.4) };
+  return { ...pane, low: low - room * (shown.has("volume") ? 2.6 : 1.2), high: high + room * 1.4 };
 }
 
 export const heightOf = (pane, value) => pane.top + pane.height * (1 - (value - pane.low) / (pane.high - pane.low));
@@ -304,7 +304,7 @@ const told = (row, place, digits) => (row && row[place] !== null ? money(row[pla
 function written(plot, pane, value) {
   if (pane.name === "rsi") return value.toFixed(0);
   if (pane.name === "macd") return brief(value + 0);
-  return money(value, Math.max(plot.digits, Math.ceil(-Math.log10(tickStep(pane.high - pane.low, pane.height / 56)))));
+  return money(value, Math.max(plot.digits, decimalsOf(tickStep(pane.high - pane.low, pane.height / 56))));
 }
 
 function tagged(ctx, plot, y, text, back, ink) {

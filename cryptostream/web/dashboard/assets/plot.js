@@ -45,7 +45,9 @@ export class Plot {
     this.later();
   }
 
+  /** Newer candles. The one that is pointed at stays so wherever it moves, as long as it is there. */
   take({ rows, whole }) {
+    const pointed = this.cursor && this.rows[this.cursor.at][T];
     if (whole) this.rows = [];
     for (const row of rows) {
       if (this.rows.at(-1)?.[T] === row[T]) this.rows.pop();
@@ -56,7 +58,8 @@ export class Plot {
       this.rows.splice(0, over);
       this.end -= over;
     }
-    if (this.cursor && this.cursor.at >= this.rows.length) this.cursor = null;
+    const at = this.cursor ? this.candleAt(pointed) : -1;
+    this.cursor = this.rows[at]?.[T] === pointed ? { ...this.cursor, at } : null;
     this.later();
   }
 
@@ -107,7 +110,7 @@ export class Plot {
     const from = clamp(Math.floor(this.end - this.box.width / this.step), 0, Math.max(0, this.rows.length - 1));
     const to = clamp(Math.ceil(this.end), 0, this.rows.length - 1);
     const seen = this.rows.slice(from, to + 1);
-    const panes = this.box.panes.map((pane) => scaled(pane, seen, this.shown, width < 480));
+    const panes = this.box.panes.map((pane) => scaled(pane, seen, this.shown));
     const read = this.cursor ? this.rows[this.cursor.at] : this.rows.at(-1);
     const { rows, marks, shown, colours, hatch, cursor, step, box } = this;
     const candleAt = (ms) => this.candleAt(ms);

@@ -1,4 +1,4 @@
-/* Strategies that run, and those that could: start, stop, new parameters. */
+/* Strategies that run, and those that could: start, stop, new parameters, another of the same kind. */
 import { Answer } from "cryptostream/answer.js";
 import { clock } from "cryptostream/scale.js";
 
@@ -33,25 +33,26 @@ export const Strategies = {
               <small class="more">{{ about(row) }}</small>
               <small v-if="row.why" class="more" :class="row.state === 'failed' ? 'down' : 'warn'">{{ row.why }}</small>
             </span>
-            <template v-if="now.may_write"><button v-if="hasForm(row)" type="button" class="act" :aria-expanded="String(opened === row.key)" @click="toggle(row)">{{ row.state === "installed" ? "Start\u2026" : "Set\u2026" }}</button>
+            <template v-if="now.may_write"><button v-if="row.installed" type="button" class="act" :aria-expanded="String(isOpen(row, true))" :aria-label="row.consumer ? 'Start another ' + row.kind : 'Start ' + row.name" :title="row.consumer ? 'Start another ' + row.kind : null" @click="toggle(row, true)">{{ row.consumer ? "+" : "Start\u2026" }}</button>
+            <button v-if="row.consumer && Object.keys(row.parameters).length" type="button" class="act" :aria-expanded="String(isOpen(row, false))" :aria-label="'Set ' + row.name" @click="toggle(row, false)">Set&#8230;</button>
             <button v-if="row.state === 'paused' || row.state === 'failed'" type="button" class="act" :disabled="busy" :aria-label="'Start ' + row.name" @click="goOn(row)">Start</button>
             <button v-else-if="row.state !== 'installed'" type="button" class="act" :disabled="busy" :aria-label="'Stop ' + row.name" @click="$emit('wish', { wish: 'stop', name: row.name })">Stop</button></template>
           </div>
           <form v-if="opened === row.key" class="form" @submit.prevent="submit(row)">
-            <template v-if="row.state === 'installed'">
+            <template v-if="starts">
               <label>Pairs <input v-model="form.symbols" class="field" maxlength="400" placeholder="all pairs" spellcheck="false"></label>
               <label>Bars <select v-model="form.bars" class="field"><option v-for="each in intervals" :key="each">{{ each }}</option></select></label>
-              <label>Name <input v-model="form.name" class="field" maxlength="64" :placeholder="row.name" spellcheck="false"></label>
+              <label>Name <input v-model="form.name" class="field" maxlength="64" :placeholder="row.consumer ? 'another name' : row.name" :required="Boolean(row.consumer)" spellcheck="false"></label>
             </template>
             <label v-for="(value, name) in row.parameters" :key="name">{{ name }} <input v-model="form.parameters[name]" class="field" maxlength="1000" spellcheck="false"></label>
-            <p v-if="row.state !== 'installed'" class="soft">New parameters begin with empty memory: the strategy warms up again.</p>
-            <p class="buttons"><button type="submit" class="act main" :disabled="busy">{{ row.state === "installed" ? "Start" : "Set" }}</button> <button type="button" class="act" @click="opened = ''">Cancel</button></p>
+            <p v-if="!starts" class="soft">New parameters begin with empty memory: the strategy warms up again.</p>
+            <p class="buttons"><button type="submit" class="act main" :disabled="busy">{{ starts ? "Start" : "Set" }}</button> <button type="button" class="act" @click="opened = ''">Cancel</button></p>
           </form>
         </li>
       </ul>
       <p v-else class="empty">{{ now.arrived ? "No strategy is known here yet." : "Loading\u2026" }}</p>
     </section>`,
-  data: () => ({ opened: "", form: { symbols: "", bars: "1m", name: "", parameters: {} } }),
+  data: () => ({ opened: "", starts: false, form: { symbols: "", bars: "1m", name: "", parameters: {} } }),
   created() {
     this.signs = SIGNS;
   },
@@ -70,19 +71,29 @@ export const Strategies = {
       const parts = row.state === "installed" ? [parameters] : [row.state, row.bars, parameters, row.last_signal && `last signal ${clock(row.last_signal)}`];
       return parts.filter(Boolean).join(" \u00b7 ");
     },
-    hasForm: (row) => row.state === "installed" || Object.keys(row.parameters).length > 0,
-    toggle(row) {
-      this.opened = this.opened === row.key ? "" : row.key;
+    isOpen(row, starts) {
+      return this.opened === row.key && this.starts === starts;
+    },
+    toggle(row, starts) {
+      this.opened = this.isOpen(row, starts) ? "" : row.key;
+      this.starts = starts;
       const parameters = Object.fromEntries(Object.entries(row.parameters).map(([name, value]) => [name, written(value)]));
-      const bars = this.intervals.includes(this.now.interval) ? this.now.interval : "1m";
-      this.form = { symbols: this.now.pair, bars, name: "", parameters };
+      const bars = [row.bars, this.now.interval, "1m"].find((each) => this.intervals.includes(each));
+      this.form = { symbols: this.now.pair, bars, name: row.consumer ? this.free(row.kind) : "", parameters };
       this.$nextTick(() => this.$el.querySelector(".form")?.closest("li").scrollIntoView({ block: "nearest" }));
+    },
+    /** A name that no other has: `macd_rsi_2`. */
+    free(kind) {
+      const taken = new Set(this.all.flatMap((row) => [row.name, row.consumer]));
+      let number = 2;
+      while (taken.has(`${kind}_${number}`)) number += 1;
+      return `${kind}_${number}`;
     },
     submit(row) {
       const parameters = Object.fromEntries(Object.entries(this.form.parameters).map(([name, text]) => [name, typed(text, row.parameters[name])]));
       this.opened = "";
       this.$el.querySelector("ul").scrollTop = 0;
-      if (row.state !== "installed") return this.$emit("wish", { wish: "parameters", name: row.name, parameters });
+      if (!this.starts) return this.$emit("wish", { wish: "parameters", name: row.name, parameters });
       const symbols = this.form.symbols.toUpperCase().split(/[\s,;]+/).filter(Boolean);
       const name = this.form.name.trim() || null;
       this.$emit("wish", { wish: "start", start: { strategy: row.kind, name, symbols, bars: this.form.bars, parameters } });
