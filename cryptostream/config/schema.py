@@ -269,9 +269,13 @@ class ServeConfig(Section):
     host: str = Field("127.0.0.1", description="Address to serve at; any but this machine's own needs a token.")
     port: Whole = Field(8000, ge=0, le=65_535, description="Port of the API and the dashboard; 0 takes a free one.")
     token: SecretStr | None = Field(
-        None, min_length=16, description="Who shows it (as `Authorization: Bearer`) may read and write. Secret."
+        None,
+        min_length=16,
+        description="Who shows it (as `Authorization: Bearer`) may read and write; at least 16 characters. Secret.",
     )
-    read_token: SecretStr | None = Field(None, min_length=16, description="Who shows it may read. Secret.")
+    read_token: SecretStr | None = Field(
+        None, min_length=16, description="Who shows it may read; at least 16 characters. Secret."
+    )
     dashboard: Flag = Field(True, description="Whether there is a dashboard, where the extra `dashboard` is installed.")
 
     @model_validator(mode="after")

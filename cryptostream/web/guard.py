@@ -1,10 +1,13 @@
 """What stands before everything that `serve` answers: who may come in, how often, with how much in the hands.
 
 Every page that a browser of this machine shows can send requests here. So the Host header has to be one of ours (DNS
-rebinding), and a write or a websocket has to come from our own pages or from no page at all (cross-site requests).
-Refusals are answered before the application sees anything of a request.
+rebinding), and a request has to come from our own pages or from no page at all (cross-site requests): another site may
+lead here, and that is all. Whoever it refuses has used up nothing of what others may. A page of the dashboard costs the
+server memory until its browser has gone, so that pages have a rate of their own. Refusals are answered before the
+application sees anything of a request.
 
 https://cheatsheetseries.owasp.org/cheatsheets/Cross-Site_Request_Forgery_Prevention_Cheat_Sheet.html
+https://web.dev/articles/fetch-metadata
 """
 
 import math
@@ -21,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cryptostream import logs
 from cryptostream.engine.clock import within
 from cryptostream.model.ports import Clock
-from cryptostream.web import login
+from cryptostream.web import login, waiting
 from cryptostream.web.health import is_loopback
 from cryptostream.web.hosts import is_of, is_ours
 from cryptostream.web.rates import Rates
@@ -32,6 +35,9 @@ MAY_WRITE = "may_write"
 """In `scope["state"]`: whether who asks may write."""
 _READS = ("GET", "HEAD", "OPTIONS")
 _DESCRIBED = ("/docs", "/redoc", "/openapi.json")
+_PAGES = "/dashboard"
+_PARTS = tuple(f"{_PAGES}/{name}/" for name in ("assets", "_nicegui", "_nicegui_ws"))
+"""What belongs to pages and is none."""
 _FORM = b"application/x-www-form-urlencoded"
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKETS = re.compile(rb"[\[\]{}]")
@@ -44,12 +50,15 @@ Headers = Mapping[bytes, bytes]
 class Limits:
     """How much of everything one client may."""
 
+    head_bytes: int = 16 * 1024
     body_bytes: int = 64 * 1024
     body_s: float = 5.0
     depth: int = 32
     writes_per_minute: int = 20
     requests_per_s: float = 100.0
     burst: int = 400
+    pages_per_s: float = 1.0
+    pages_burst: int = 20
     messages_per_s: float = 50.0
     """What one websocket may send; beyond, it is read more slowly."""
     hold_s: float = 1.0
@@ -71,6 +80,7 @@ class Guard:
         self._host = host
         self._limits = limits
         self._requests = Rates(clock, per_s=limits.requests_per_s, burst=limits.burst)
+        self._pages = Rates(clock, per_s=limits.pages_per_s, burst=limits.pages_burst)
         self._writes = Rates(clock, per_s=limits.writes_per_minute / 60, burst=limits.writes_per_minute)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,6 +104,8 @@ class Guard:
                 body = await self._body(headers, receive)
                 answer = body if isinstance(body, Response) else self._of_body(scope, body)
                 receive = _given(body, receive) if isinstance(body, bytes) else receive
+        if answer is None and _is_page(scope):
+            answer = await self._too_many_pages(scope, headers)
         if answer is None and scope["path"] == login.PATH:
             answer = login.asked(scope["query_string"])
         if answer is not None:
@@ -103,8 +115,12 @@ class Guard:
 
     async def _early(self, scope: Scope, headers: Headers) -> Response | None:
         """Refusals of those who are not even asked who they are."""
+        if _head_bytes(scope) > self._limits.head_bytes:
+            return refused(431, f"a head has at most {self._limits.head_bytes:,} bytes", connection="close")
         if not is_ours(_text(headers, b"host"), self._host):
             return refused(421, "not for this host; ask by its address")
+        if not (_is_from_here(headers) or _is_led_here(scope, headers)):
+            return refused(403, "not from another site")
         if wait_s := self._requests.wait_s(_client(scope)):
             await self._clock.sleep(self._limits.hold_s)
             return _later(wait_s, "too many requests")
@@ -112,8 +128,6 @@ class Guard:
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         path, writes = scope["path"], scope["method"] not in _READS
-        if writes and not _is_from_here(headers):
-            return refused(403, "not from another site")
         if path in _DESCRIBED and not is_loopback(self._host):
             return refused(404, "not described where others can read it")
         if path == login.PATH or (path == "/health" and not writes):
@@ -136,6 +150,13 @@ class Guard:
     def _too_many_writes(self, scope: Scope) -> Response | None:
         wait_s = self._writes.wait_s(_client(scope))
         return _later(wait_s, f"more than {self._limits.writes_per_minute} writes a minute") if wait_s else None
+
+    async def _too_many_pages(self, scope: Scope, headers: Headers) -> Response | None:
+        if not (wait_s := self._pages.wait_s(_client(scope))):
+            return None
+        await self._clock.sleep(self._limits.hold_s)
+        wants_page = b"text/html" in headers.get(b"accept", b"")
+        return waiting.page(wait_s) if wants_page else _later(wait_s, "too many pages")
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes | Response:
         """The whole body, so that nothing behind us waits for it or holds more of it."""
@@ -183,8 +204,6 @@ class Guard:
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         answer = await self._early(scope, headers)
-        if answer is None and not _is_from_here(headers):
-            answer = refused(403, "not from another site")
         if answer is None and self._rights.of(headers) is None:
             answer = self._stranger({**scope, "method": "websocket"}, headers)
         if answer is not None:
@@ -221,6 +240,23 @@ def _is_from_here(headers: Headers) -> bool:
     if site is not None and site not in (b"same-origin", b"none"):
         return False
     return b"origin" not in headers or is_of(_text(headers, b"origin"), _text(headers, b"host"))
+
+
+def _is_led_here(scope: Scope, headers: Headers) -> bool:
+    """Whether somebody follows a link of another site: a page of ours in a window, which that site cannot read."""
+    wanted = (headers.get(b"sec-fetch-mode"), headers.get(b"sec-fetch-dest"))
+    return scope.get("method") == "GET" and wanted == (b"navigate", b"document")
+
+
+def _is_page(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return path.startswith(_PAGES) and not path.startswith(_PARTS)
+
+
+def _head_bytes(scope: Scope) -> int:
+    """How long a request's head is, but for a few bytes: one that came at once was not yet measured by anybody."""
+    target = len(scope.get("raw_path") or scope["path"]) + len(scope.get("query_string", b""))
+    return target + sum(len(name) + len(value) for name, value in scope["headers"])
 
 
 def _of_no_kind(scope: Scope, headers: Headers) -> Response | None:

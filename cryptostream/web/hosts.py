@@ -1,6 +1,10 @@
 """Whether a request was meant for us: the Host header of one that a page's own name was made to point here is not."""
 
+import re
+
 from cryptostream.web.health import is_any, is_loopback
+
+_HOST = re.compile(r"(?:\[(?P<six>[\da-f:.]+)\]|(?P<name>[^\s\[\]:/?#@]+))(?::\d{1,5})?", re.ASCII)
 
 
 def is_ours(told: str, host: str) -> bool:
@@ -17,14 +21,13 @@ def is_ours(told: str, host: str) -> bool:
 
 
 def name_of(host: str) -> str:
-    """The name or address in a Host header, without its port.
+    """The name or address in a Host header, without its port; empty where it is none.
 
-    >>> name_of("LocalHost:8099"), name_of("127.0.0.1"), name_of("[::1]:8099")
-    ('localhost', '127.0.0.1', '::1')
+    >>> name_of("LocalHost:8099"), name_of("127.0.0.1"), name_of("[::1]:8099"), name_of("[::1].evil.example")
+    ('localhost', '127.0.0.1', '::1', '')
     """
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.rpartition(":")[0].lower() if ":" in host else host.lower()
+    found = _HOST.fullmatch(host.lower())
+    return (found["six"] or found["name"]) if found else ""
 
 
 def is_of(origin: str, host: str) -> bool:

@@ -1,4 +1,4 @@
-"""The API abused while the same process ingests: floods, slow senders, bodies and lists without measure. Row 36."""
+"""API and dashboard abused while the same process ingests: floods, slow senders, lists without measure. Row 36."""
 
 import asyncio
 from collections import Counter
@@ -13,8 +13,9 @@ from tests.chaos.rig import Program, Rig, until
 from tests.faults.conftest import Figure, Rigs
 
 CLOCK = SystemClock()
-ATTACK_S = 3.0
-SLOW, FLOODING = 60, 40
+ATTACK_S = 1.5
+SLOW, FLOODING, OPENING = 60, 40, 60
+MOST_PAGES = 20 + 10  # at once, and one a second until all are answered
 MOST_MIB = 50.0
 MOST_BEHIND = 0.05 * 2 / 3  # of all: a rate that is lower by a twentieth, a second before the end
 _JSON = "Content-Type: application/json\r\n"
@@ -51,6 +52,10 @@ class Attacker:
                 task.cancel()
         return min(behind[-10:])
 
+    async def open(self) -> Counter[int]:
+        """Ask for pages that no browser will ever show, all at once; the statuses."""
+        return Counter(await asyncio.gather(*(self.once("GET /dashboard/") for _ in range(OPENING))))
+
     async def _again(self, how: How) -> None:
         while True:
             with suppress(OSError, asyncio.IncompleteReadError, IndexError):
@@ -79,11 +84,11 @@ class Attacker:
 @pytest.mark.row(36)
 async def test_whoever_abuses_the_api_does_not_hold_up_ingest(shared_rig: Rigs, figure: Figure) -> None:
     async with shared_rig(rate=500.0) as rig:
-        server = rig.serving()
+        server = rig.serving(settings={"serve.dashboard": "true"})
         await rig.flows()
         attacker = Attacker(server.health_port)
         await until(lambda: _well(server), 10, "the API to be well")
-        assert [await attacker.once("GET /stats"), await attacker.once("GET /pairs")] == [200, 200]
+        assert [await attacker.once(f"GET {path}") for path in ("/stats", "/pairs", "/dashboard/")] == [200] * 3
         symbols = [f"X{number}USDT" for number in range(10_000)]
         refused = [
             await attacker.once("POST /subscribe", _listed(symbols)),
@@ -92,14 +97,16 @@ async def test_whoever_abuses_the_api_does_not_hold_up_ingest(shared_rig: Rigs, 
         ]
         assert refused == [413, 422, 413]
         before_mib, traded = server.rss_mib, _traded(rig)
+        opened = await attacker.open()
         behind = await attacker.attack(rig)
         during, grown_mib = _traded(rig) - traded, server.rss_mib - before_mib
         await until(lambda: _well(server), 10, "the API to answer again")
         assert set(attacker.statuses) == {200, 429}
+        assert (set(opened), opened[200] < MOST_PAGES) == ({200, 429}, True), opened
         assert during > 0.8 * ATTACK_S * 500 * len(rig.exchange.pairs)
         assert (behind / during < MOST_BEHIND, grown_mib < MOST_MIB) == (True, True), (behind, during, grown_mib)
         await rig.judged()
-        asked = attacker.statuses.total()
+        asked = (attacker.statuses + opened).total()
         figure(f"{asked:,} requests in {ATTACK_S:g} s, ingest {behind / during:.1%} behind, {grown_mib:+.0f} MiB")
 
 

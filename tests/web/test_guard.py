@@ -115,7 +115,11 @@ def bearer(token: str) -> dict[str, str]:
 # --- from where
 
 
-@pytest.mark.parametrize(("told", "status"), [("evil.example", 421), ("127.0.0.1.evil.example", 421), ("[::1]:9", 200)])
+NOT_OURS = ["evil.example", "127.0.0.1.evil.example", "[::1].evil.example", "[127.0.0.1]evil", "[::1"]
+NOT_OURS += ["127.0.0.1:18100@evil.example", "localhost:evil.example", "localhost:", "localhost:8000:1", "::1", ""]
+
+
+@pytest.mark.parametrize(("told", "status"), [("[::1]:9", 200), ("LOCALHOST", 200), *((one, 421) for one in NOT_OURS)])
 async def test_another_hosts_name_reaches_nothing(made: Ask, told: str, status: int) -> None:
     ask = made()
     assert await ask.status(headers={"host": told}) == status
@@ -141,7 +145,29 @@ async def test_other_sites_neither_write_nor_open_a_socket(made: Ask, headers: d
     assert await ask.status("/subscribe", "POST", json=["BTCUSDT"], headers=headers) == (200 if may else 403)
     opened = await ask.socket(**{name.replace("-", "_"): value for name, value in headers.items()})
     assert opened[0]["type"] == ("websocket.accept" if may else "websocket.http.response.start")
-    assert await ask.status(headers=headers) == 200  # whose answer no page of theirs can read
+
+
+LED = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+
+
+@pytest.mark.row(36)
+@pytest.mark.parametrize(
+    ("headers", "may"),
+    [
+        ({"sec-fetch-site": "same-origin", "sec-fetch-mode": "cors", "sec-fetch-dest": "empty"}, True),
+        (LED, True),
+        ({**LED, "sec-fetch-dest": "iframe"}, False),
+        ({**LED, "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"}, False),
+        ({**LED, "sec-fetch-site": "same-site", "sec-fetch-mode": "cors", "sec-fetch-dest": "empty"}, False),
+        ({"origin": "https://evil.example"}, False),
+    ],
+)
+async def test_other_sites_may_lead_here_and_read_nothing(made: Ask, headers: dict[str, str], may: bool) -> None:
+    ask = made(requests_per_s=0.01, burst=3)
+    found = [await ask.status(path, headers=headers) for path in ("/api/v1/events", "/dashboard/", "/health")]
+    assert found == [200 if may else 403] * 3
+    assert [await ask.status() for _ in range(3)] == [429 if may else 200] * 3, "who is refused uses nothing up"
+    assert await ask.status("/subscribe", "POST", json=["BTCUSDT"], headers=LED) in (403, 429)
 
 
 async def test_nothing_says_that_another_origin_may_read(made: Ask) -> None:
@@ -317,6 +343,29 @@ async def test_a_flood_is_refused_and_has_to_wait_for_that(made: Ask, clock: Man
     assert clock.monotonic() == 1.0
     assert [await ask.status("/health") for _ in range(2)] == [200, 429]
     assert len(ask.inside.scopes) == 6
+
+
+@pytest.mark.row(36)
+async def test_pages_have_a_rate_of_their_own(made: Ask, clock: ManualClock) -> None:
+    ask = made()
+    pages = ("/dashboard/", "/dashboard/pipeline", "/dashboard/nothing", "/dashboard")
+    assert {await ask.status(path, headers=BROWSER) for path in pages * 5} == {200}
+    told = await ask("/dashboard/", headers=BROWSER)
+    assert (told.status_code, told.headers["retry-after"], clock.monotonic()) == (429, "1", 1.0)
+    assert ("<p" in told.text, 'http-equiv="refresh" content="1"' in told.text) == (True, True)
+    for path in ("/dashboard/_nicegui/3/static/a.js", "/dashboard/assets/a.css", "/dashboard/_nicegui_ws/", "/stats"):
+        assert await ask.status(path) == 200
+    assert await ask.status("/dashboard/") == 200, "there is one a second, and one is waited for"
+    assert (await ask("/dashboard/")).json() == {"error": "too many pages", "hint": ""}
+
+
+@pytest.mark.row(36)
+@pytest.mark.parametrize("where", ["headers", "path", "query"])
+async def test_a_head_is_bounded_also_where_it_comes_at_once(made: Ask, where: str) -> None:
+    ask, long = made(), "x" * 17_000
+    path = {"path": f"/{long}", "query": f"/stats?{long}"}.get(where, "/stats")
+    answer = await ask(path, headers={"x": long} if where == "headers" else {})
+    assert (answer.status_code, ask.inside.scopes) == (431, [])
 
 
 async def test_a_socket_is_read_no_faster_than_it_may_send(made: Ask, clock: ManualClock) -> None:

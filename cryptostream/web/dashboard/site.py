@@ -1,9 +1,12 @@
 """The dashboard as a part of an application: its pages, and the files they need."""
 
-from fastapi import FastAPI
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
 from nicegui import app as pages
 from nicegui import ui
 
+from cryptostream.web.api.errors import failure
 from cryptostream.web.dashboard import MOUNTED, backtests, market, pipeline
 from cryptostream.web.dashboard.rights import Rightful
 from cryptostream.web.dashboard.view import ASSETS
@@ -18,6 +21,7 @@ _HISTORY = 100
 def mount(app: FastAPI, probes: Probes, commands: Commands, *, secret: str) -> None:
     """Add the pages to an application, once in a process. `secret` signs the cookies of sessions."""
     pages.add_static_files("/assets", ASSETS)
+    pages.add_exception_handler(404, _unknown)  # NiceGUI's own is a page, which costs the server as much as any
     commands = Rightful(commands)
     market.page(probes, commands)
     pipeline.page(probes, commands)
@@ -34,3 +38,7 @@ def mount(app: FastAPI, probes: Probes, commands: Commands, *, secret: str) -> N
         binding_refresh_interval=None,
         message_history_length=_HISTORY,
     )
+
+
+async def _unknown(_request: Request, _error: Any) -> Response:
+    return failure(404, "there is no such page", f"see {MOUNTED}/")
