@@ -80,7 +80,8 @@ def _limit(kind: str, words: Mapping[str, Any], value: Any) -> str:
     if kind == "less_than_equal":
         return f"should be at most {words['le']:,}, got {got(value)}"
     if kind in ("too_short", "string_too_short"):
-        return "should not be empty"
+        fewest, of = words["min_length"], "characters" if isinstance(value, str) else "items"
+        return f"should have at least {fewest:,} {of}" if fewest > 1 else "should not be empty"
     return f"should have at most {words['max_length']:,} items" if kind == "too_long" else ""
 
 

@@ -97,6 +97,7 @@ BAD = {
     "venue with a password": ("venues: {binance: {ws_url: wss://u:p@host}}", "1:28", "without user, query or fragment"),
     "discovery in the clear": ("discovery: {url: http://api.coingecko.com}", "1:18", "should start with https://"),
     "empty key": ("discovery: {api_key: ''}", "1:22", "should not be empty"),
+    "short token": ("serve: {token: short}", "1:16", "should have at least 16 characters"),
     "no fallback": ("discovery: {fallback_pairs: []}", "1:29", "should not be empty"),
     "not a symbol": ("feeds: [{binance: {symbols: [BTCUSDT, BTC/USDT]}}]", "1:39", "not a symbol: 'BTC/USDT'"),
     "symbol that is a number": ("feeds: [{binance: {symbols: [5]}}]", "1:30", "should be text, got 5"),
