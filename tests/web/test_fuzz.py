@@ -1,5 +1,10 @@
-"""The API under what schemathesis makes of its own description: no 500, and every answer is one that is described."""
+"""The API under what schemathesis makes of its own description: no 500, and every answer is one that is described.
 
+`FUZZ=100` tries a hundred requests of each path; so does the marker `chaos`.
+"""
+
+import os
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,28 +16,56 @@ from tests.web.probes import FakeCommands, FakeProbes
 ENDLESS = "/api/v1/events"
 LENIENT = ("ignored_auth", "positive_data_acceptance")
 """Checks that do not hold here: the guard stands elsewhere, and a schema cannot say that `since` is a time."""
+FEW, MANY = int(os.environ.get("FUZZ", "2")), 100
+MODES = ["positive", "negative"]
+
+Judge = Callable[[Any], None]
 
 
-@pytest.mark.row(36)
-@pytest.mark.parametrize("mode", ["positive", "negative"])
-def test_every_path_answers_as_it_says(mode: str) -> None:
+@pytest.fixture(scope="module")
+def operations() -> list[Any]:
     import schemathesis  # slow, and of no use to whoever only collects
+
+    app = site.make(FakeProbes(), FakeCommands(), secret="-", dashboard=False)
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app).exclude(path=ENDLESS)
+    return [found.ok() for found in schema.get_all_operations()]
+
+
+@pytest.fixture(scope="module")
+def judge() -> Judge:
+    """Asks for one case, and says whether the answer is a described one."""
     from schemathesis.checks import CHECKS, load_all_checks
 
     load_all_checks()
     lenient = CHECKS.get_by_names(LENIENT)
 
-    def answers(case: Any) -> None:
+    def judged(case: Any) -> None:
         case.call_and_validate(excluded_checks=lenient)
 
-    app = site.make(FakeProbes(), FakeCommands(), secret="-", dashboard=False)
-    schema = schemathesis.openapi.from_asgi("/openapi.json", app).exclude(path=ENDLESS)
-    operations = [found.ok() for found in schema.get_all_operations()]
+    return judged
+
+
+@pytest.mark.row(36)
+@pytest.mark.parametrize("mode", MODES)
+def test_every_path_answers_as_it_says(operations: list[Any], judge: Judge, mode: str) -> None:
+    fuzz(operations, judge, mode, FEW)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("mode", MODES)
+def test_every_path_answers_whatever_it_is_asked(operations: list[Any], judge: Judge, mode: str) -> None:
+    fuzz(operations, judge, mode, MANY)
+
+
+def fuzz(operations: list[Any], judge: Judge, mode: str, examples: int) -> None:
+    import schemathesis
+
     asked = [one for one in operations if mode == "positive" or takes_anything(one)]
     assert len(asked) > 20
     for operation in asked:
         generated = operation.as_strategy(schemathesis.GenerationMode(mode))
-        BOUNDED(given(case=generated)(answers))()
+        settings(BOUNDED, max_examples=examples)(given(case=generated)(judge))()
 
 
 def takes_anything(operation: Any) -> bool:
@@ -40,7 +73,6 @@ def takes_anything(operation: Any) -> bool:
 
 
 BOUNDED = settings(
-    max_examples=5,
     deadline=None,
     derandomize=True,
     database=None,
