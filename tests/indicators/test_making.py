@@ -1,5 +1,6 @@
 """Indicators by name, as a YAML file has them."""
 
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import pytest
@@ -85,3 +86,10 @@ def test_parameters_of_talipp_are_those_that_a_user_sets() -> None:
     pytest.importorskip("talipp", reason="talipp is not installed")
     assert making.parameters("talipp:EMA") == {"period": making.REQUIRED}
     assert making.about("talipp:ADX") == "Average Directional Index."
+
+
+def test_a_class_that_is_registered_and_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("broken", "cryptostream.indicators.nowhere:Broken", "cryptostream.indicators")
+    monkeypatch.setattr(registry, "entry_points", lambda **_: [point])
+    with pytest.raises(ConfigError, match='indicator "broken" cannot be loaded: No module named'):
+        registry.load("indicators", "broken")

@@ -3,7 +3,6 @@
 import re
 import sys
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, Literal
 
@@ -433,10 +432,3 @@ def test_parameters_that_are_no_plain_data_have_no_fingerprint() -> None:
 
 def test_what_is_not_given_is_left_out_of_what_is_converted() -> None:
     assert converted(Anything, {"period": "7"}) == {"period": 7}
-
-
-def test_a_class_that_is_registered_and_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint("broken", "cryptostream.strategies.nowhere:Broken", "cryptostream.strategies")
-    monkeypatch.setattr(registry, "entry_points", lambda **_: [point])
-    with pytest.raises(ConfigError, match='strategy "broken" cannot be loaded: No module named'):
-        registry.load("strategies", "broken")
