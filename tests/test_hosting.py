@@ -1,6 +1,7 @@
 """Consumers that obey while they run: paused, resumed, begun and ended by request, on both engines."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from math import sin
@@ -24,7 +25,7 @@ from cryptostream.model.instrument import Channel, Subscription
 from cryptostream.strategies.desk import Desk
 from cryptostream.strategies.loading import make
 from cryptostream.transforms.bars import Bars, parse_bars
-from cryptostream.wiring.hosting import Hosting, wished
+from cryptostream.wiring.hosting import Hosting, making, planned, wished
 from cryptostream.wiring.hosting import hosting as module
 from cryptostream.wiring.hosting.wished import Wished
 from tests.client.conftest import T0_MS, Market, market
@@ -296,6 +297,63 @@ async def test_what_a_strategy_by_request_fails_at_is_its_own_affair(market: Mar
         assert [one.troubles for one in here.facts() if one.name == "ma_cross"] == [[found["ma_cross"].why]]
 
 
+LARGE = {"fast": 50_000_000, "slow": 60_000_000}
+LONG = {"fast": 5_000, "slow": 10_001}
+
+
+@one_engine
+async def test_a_strategy_that_keeps_too_much_is_refused_before_anything_is_wished(market: Market, work: Work) -> None:
+    async with work(momentum=MOMENTUM) as here:
+        for params, why in ((LARGE, "fast must be a whole number from 1 to 100000"), (LONG, "10,000 at most")):
+            assert why in await refused(here, "start", "big", strategy="ma_cross", parameters=params)
+            assert why in await refused(here, "parameters", "momentum", parameters=params)
+        assert await wishes(market) == {}
+
+
+@one_engine
+async def test_a_stored_wish_that_cannot_be_made_has_failed_and_the_others_obey_as_ever(
+    market: Market, work: Work
+) -> None:
+    stored = {
+        name: Wished(start={**START, "name": name, "parameters": told}) for name, told in (("a", LARGE), ("b", LONG))
+    }
+    await control.wish(market.bus, control.CONSUMERS, {name: wished.text(one) for name, one in stored.items()})
+    await put(market, *range(1, 160))
+    async with work(momentum=MOMENTUM) as here:
+        await stands(market, here, "a", "failed")
+        await stands(market, here, "b", "failed")
+        found = await rows(market, here)
+        assert "fast must be a whole number from 1 to 100000, not 50000000" in found["a"].why
+        assert (found["a"].parameters, found["a"].started_by) == ({"a": LARGE}, "request")
+        assert "by request 10,000 at most" in found["b"].why
+        assert await obeyed(here, "pause", "momentum") == ""
+        assert await obeyed(here, "start", strategy="ma_cross", name="other", bars="1s") == "reads trades from now on"
+        assert (
+            await obeyed(here, "parameters", "a", parameters=CROSS) == "it begins anew, warmed up with what came before"
+        )
+        await stands(market, here, "a", "running")
+        assert await obeyed(here, "stop", "b", remove=True) == "removed; its signals stay"
+        assert set(await wishes(market)) == {"a", "momentum", "other"}
+
+
+@one_engine
+async def test_what_takes_too_long_to_be_made_holds_up_nobody(
+    market: Market, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_over = threading.Event()
+
+    def slow(*_: object) -> None:
+        is_over.wait(20)
+
+    monkeypatch.setattr(making, "_WITHIN_S", 0.05)
+    monkeypatch.setattr(planned, "check", slow)
+    async with work(momentum=MOMENTUM) as here:
+        assert await refused(here, "start", "slow", **START) == "it is not made within 0.05 s"
+        is_over.set()
+        assert await wishes(market) == {}
+
+
+@one_engine
 async def test_what_a_configured_consumer_fails_at_ends_the_process(market: Market, work: Work) -> None:
     await put(market, *range(1, 30))
     async with work(momentum=MOMENTUM):

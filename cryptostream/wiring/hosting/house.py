@@ -8,11 +8,12 @@ from cryptostream.bus import admin, control, holding
 from cryptostream.bus.admin import ConsumerRow
 from cryptostream.bus.connect import Bus
 from cryptostream.engine.stats import ConsumerFacts, GroupStats
-from cryptostream.errors import UsageError
+from cryptostream.errors import CryptostreamError, UsageError
 from cryptostream.model.ports import Clock
 from cryptostream.wiring.hosting import wished as wishes
 from cryptostream.wiring.hosting.hosted import Hosted
-from cryptostream.wiring.hosting.planned import Planned, Plans
+from cryptostream.wiring.hosting.making import apart
+from cryptostream.wiring.hosting.planned import Planned, Plans, check_installed, started
 from cryptostream.wiring.hosting.wished import NOTHING, Wished
 
 _log = logs.get("control")
@@ -60,14 +61,14 @@ class House:
     async def settle(self, wished: Mapping[str, Wished]) -> None:
         """Make all here as it is wished. Raises BusUnavailable, BusRefused."""
         self.settle_alone(wished)
-        started = {name for name, one in wished.items() if one.start is not None}
-        planned = {name: self._plan(name, wished[name]) for name in started.difference(self.plans.names)}
+        asked = {name for name, one in wished.items() if one.start is not None}
+        planned = {name: await self._requested(name, wished[name]) for name in asked.difference(self.plans.names)}
         await self._share({name: one for name, one in planned.items() if one is not None})
 
     def settle_alone(self, wished: Mapping[str, Wished] = MappingProxyType({})) -> None:
         """The same of what is configured here."""
         for name in self.plans.names:
-            self._host(name, self._plan(name, wished.get(name, NOTHING)))
+            self._host(name, self._configured(name, wished.get(name, NOTHING)))
 
     async def take(self, name: str) -> bool:
         """Whether what is to be started by request is ours to start. Raises BusUnavailable, BusRefused."""
@@ -112,19 +113,40 @@ class House:
                 _log.info("control.taken", consumer=name)
             self._host(name, planned[name])
 
-    def _plan(self, name: str, wished: Wished) -> Planned | None:
-        """What a wish comes to; None for a strategy that cannot be run here, as where it is not installed."""
+    def _configured(self, name: str, wished: Wished) -> Planned | None:
+        """What a wish about one of the configuration comes to; None where that cannot be."""
         known, planned = self._planned.get(name, (None, None))
         if known == wished:
             return planned
         try:
-            made = self.plans.configured if name in self.plans.names else self.plans.requested
-            planned = made(name, wished)
+            planned = self.plans.configured(name, wished)
         except UsageError as error:
             _log.warning("control.not_for_us", consumer=name, why=str(error))
             planned = None
         self._planned[name] = wished, planned
         return planned
+
+    async def _requested(self, name: str, wished: Wished) -> Planned | None:
+        """The same of a strategy that was started by request; None where it is not installed."""
+        known, planned = self._planned.get(name, (None, None))
+        if known == wished:
+            return planned
+        try:
+            check_installed(started(wished.start).strategy)
+        except UsageError as error:
+            _log.warning("control.not_for_us", consumer=name, why=str(error))
+            planned = None
+        else:
+            planned = await self._made(name, wished)
+        self._planned[name] = wished, planned
+        return planned
+
+    async def _made(self, name: str, wished: Wished) -> Planned:
+        try:
+            return await apart(self.plans.requested, name, wished)
+        except CryptostreamError as error:
+            _log.warning("control.cannot_be_made", consumer=name, why=str(error))
+            return self.plans.failing(name, wished)
 
     def _host(self, name: str, planned: Planned | None) -> None:
         """Have it be this from now on; it moves in if it is not here."""

@@ -13,6 +13,7 @@ from cryptostream.strategies import loading
 from cryptostream.web import shown
 from cryptostream.wiring.hosting.hosted import Hosted
 from cryptostream.wiring.hosting.house import House, names
+from cryptostream.wiring.hosting.making import apart, check
 from cryptostream.wiring.hosting.planned import started
 from cryptostream.wiring.hosting.wished import NOTHING, Wished
 
@@ -87,7 +88,7 @@ class Obeying:
     async def _begin(self, name: str, wanted: shown.Start) -> str | None:
         """A strategy that is new, or has new settings."""
         wanted = _named(name, wanted)
-        told = self._house.plans.consumer(name, wanted)
+        told = await apart(self._house.plans.consumer, name, wanted)
         wishes = await self._house.wishes()
         if sum(one.start is not None for one in wishes.values()) >= MOST and name not in wishes:
             raise UsageError(
@@ -125,7 +126,7 @@ class Obeying:
             raise UsageError(f'"{AS}" names signals, and these have a name')
         now = one.planned.strategies[label]
         paths = self._house.plans.config.plugins.paths
-        loading.make(now.name, {**now.params, **given}, paths=paths)
+        await apart(check, now._replace(params={**now.params, **given}), paths)
         kind = loading.find(now.name, paths=paths)
         if loading.fingerprint(kind, now.params) == loading.fingerprint(kind, {**now.params, **given}):
             return "it has these already"

@@ -26,6 +26,7 @@ from cryptostream.web import shown
 from cryptostream.wiring.alerts import alert, groups
 from cryptostream.wiring.basics import keys
 from cryptostream.wiring.consumers import Consuming, Until, consumers
+from cryptostream.wiring.hosting.making import apart, check
 from cryptostream.wiring.hosting.wished import NOTHING, Wished
 from cryptostream.wiring.roster import BARS, roster
 
@@ -76,8 +77,17 @@ class Plans:
 
     def requested(self, name: str, wished: Wished) -> Planned:
         """A strategy that was started by request. Raises UsageError for one that cannot be made."""
-        start = started(wished.start)
-        return self._consumer(name, _with(self.consumer(name, start), wished.parameters), wished, "request")
+        start = _set(started(wished.start), wished.parameters.get(name, {}))
+        return self._consumer(name, self.consumer(name, start), wished, "request")
+
+    def failing(self, name: str, wished: Wished) -> Planned:
+        """The same of one that cannot be made: it fails at that, as long as it cannot. Raises UsageError."""
+        start = _set(started(wished.start), wished.parameters.get(name, {}))
+        strategy = {start.strategy: {**start.parameters, AS: name}}
+        told = ConsumerConfig.model_construct(read=[], write=[], strategies=[strategy])
+        return Planned(
+            told, wished.state == "paused", True, wished.shown(name), partial(self._opened_late, name, wished)
+        )
 
     def consumer(self, name: str, start: shown.Start) -> ConsumerConfig:
         """The consumer that a request stands for, checked as one of a configuration is. Raises UsageError."""
@@ -96,6 +106,8 @@ class Plans:
             whole = Config.model_validate({"consumers": {name: told}, "plugins": plugins, "data_dir": "."})
         except ValidationError as error:
             raise UsageError("; ".join(found["msg"] for found in error.errors(include_url=False))) from error
+        for each in whole.consumers[name].strategies:
+            check(wish(each), self.config.plugins.paths)
         return whole.consumers[name]
 
     def _stream(self, symbol: str) -> str:
@@ -145,6 +157,12 @@ class Plans:
         return plain
 
     @asynccontextmanager
+    async def _opened_late(self, name: str, wished: Wished) -> AsyncIterator[Consuming]:
+        planned = await apart(self.requested, name, wished)
+        async with planned.open() as made:
+            yield made
+
+    @asynccontextmanager
     async def _opened(self, name: str, config: Config, *, anew: bool) -> AsyncIterator[Consuming]:
         """The consumer itself; `anew`, what its strategies remember of other parameters is dropped before."""
         told = config.consumers[name]
@@ -167,6 +185,10 @@ def started(told: Mapping[str, Any] | None) -> shown.Start:
     except ValidationError as error:
         found = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors(include_url=False)]
         raise UsageError("; ".join(found)) from error
+
+
+def _set(start: shown.Start, parameters: Mapping[str, Any]) -> shown.Start:
+    return start.model_copy(update={"parameters": {**start.parameters, **parameters}})
 
 
 def check_installed(strategy: str) -> None:
