@@ -203,12 +203,38 @@ async def test_a_process_ends_with_its_server_and_at_its_limit(
     assert (job.state, job.said) == ("failed", "it took longer than 30 minutes, and was ended")
 
 
-async def test_a_failure_is_told_in_the_words_of_the_command(config: Config) -> None:
+@pytest.mark.parametrize(
+    ("strategy", "parameters", "why"),
+    [
+        ("macd_rsi", ["nonsense=3"], 'no strategy has a parameter "nonsense"'),
+        ("ma_cross", ["fast=1..1000", "slow=1001..2000"], "1,000,000 combinations"),
+    ],
+)
+async def test_a_failure_is_told_in_the_words_of_the_command(
+    config: Config, strategy: str, parameters: list[str], why: str
+) -> None:
+    source = config.data_dir / "recordings" / "BTCUSDT-trades-2024-11-14.csv"
+    source.write_text("1,100,1.5,1,1731605400250,True,True\n")
+    told = {"sources": [f"recordings/{source.name}"], "strategies": [strategy], "parameters": parameters}
     async with working(config, SystemClock()) as jobs:
-        await jobs.ask(BACKTEST.model_copy(update={"parameters": ["nonsense=3"]}))
+        await jobs.ask(BACKTEST.model_copy(update=told))
         job = await ended(jobs)
     assert job.state == "failed"
-    assert 'no strategy has a parameter "nonsense"' in job.said
+    assert why in job.said
+
+
+async def test_a_process_that_takes_too_much_memory_says_so_in_a_line(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs_module, "LIMIT_BYTES", 512 << 20)
+    instead(monkeypatch, "from cryptostream.cli.command import with_errors; with_errors(lambda: bytearray(1 << 30))")
+    async with working(config, SystemClock()) as jobs:
+        await jobs.ask(BACKTEST)
+        job = await ended(jobs)
+    assert (job.state, job.said) == (
+        "failed",
+        "there is too little memory for this - ask for less at once: fewer pairs, values or bars",
+    )
 
 
 @pytest.mark.parametrize(
@@ -219,6 +245,8 @@ async def test_a_failure_is_told_in_the_words_of_the_command(config: Config) -> 
         ({"strategies": ["macd_rsj"]}, "unknown strategy"),
         ({"bars": "soon"}, "kind of bar"),
         ({"sources": ["/etc/passwd"]}, "outside"),
+        ({"parameters": ["fast=1..9000", "slow=1..9000"]}, "more than 10,000 values"),
+        ({"parameters": ["fast"]}, "not a parameter"),
     ],
 )
 async def test_what_cannot_be_run_is_refused_before_anything_is_started(

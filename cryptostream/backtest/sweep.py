@@ -84,7 +84,11 @@ def parse_param(text: str) -> Param:
     if found is None:
         raise UsageError(f"not a parameter: {text[:80]!a}", hint=_EXAMPLE)
     name = found[1]
-    values = [value for item in found[2].split(",") for value in _values(name, item.strip())]
+    values: list[Value] = []
+    for item in found[2].split(","):
+        values += _values(name, item.strip())
+        if len(values) > MOST:
+            raise UsageError(f"{name} has more than {MOST:,} values", hint="take larger steps")
     once = {(type(value), value): value for value in values}
     return Param(name, tuple(once.values()))
 

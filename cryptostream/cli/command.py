@@ -218,6 +218,9 @@ def _explain(error: BaseException, *, debug: bool) -> int:
     if isinstance(error, CryptostreamError):
         render.error(mask(str(error)), mask(error.hint))
         return error.exit_code
+    if isinstance(error, MemoryError):
+        render.error("there is too little memory for this", "ask for less at once: fewer pairs, values or bars")
+        return 1
     if isinstance(error, OSError) and _is_of_stdout(error):
         _write_nothing_more()
         render.error(f"cannot write to stdout: {error.strerror}")

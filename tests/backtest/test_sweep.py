@@ -83,6 +83,7 @@ def test_param_can_name_its_strategy() -> None:
         ("n=7..21:0", "not above zero"),
         ("n=7..21:-7", "not above zero"),
         ("n=0..1e9:1e-9", "more than 10,000"),
+        ("n=1..9000,1..9000:2", "n has more than 10,000 values"),
         ("n=0..1e99:1e-99", "more than 10,000"),
         ("n=1..1000000", "1,000,000 values"),
     ],

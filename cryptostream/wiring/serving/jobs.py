@@ -1,17 +1,19 @@
 """Backtests that are asked for over HTTP: one at a time, each a process of our own command line, ended with the server.
 
-The process gives way to others, has a limit of time, and holds the other end of a pipe: when this process dies, kill -9
-included, it ends too. What it reads was checked before; secrets reach it by its environment, never its command line.
+The process gives way to others, has limits of time and memory, and holds the other end of a pipe: when this process
+dies, kill -9 included, it ends too. What it reads was checked before; secrets reach it by its environment, never its
+command line.
 """
 
 import asyncio
 import json
 import os
+import resource
 import sys
 import tempfile
 from asyncio.subprocess import Process
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,7 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from cryptostream import logs, registry
+from cryptostream.backtest.sweep import MOST as VALUES
+from cryptostream.backtest.sweep import parse_param
 from cryptostream.config import Config
+from cryptostream.config.strategies import AS
 from cryptostream.errors import UsageError
 from cryptostream.logs import mask
 from cryptostream.model.ports import Clock
@@ -31,6 +36,8 @@ from cryptostream.wiring.serving.recordings import Recordings
 from cryptostream.wiring.serving.reports import MOST, Reports
 
 LIMIT_S = 1800.0
+LIMIT_BYTES = 2 << 30
+"""Of what the process writes in its memory; each that it starts has as much."""
 _KEPT = 20
 _ENDS = {"reading": 0.3, "sweeping": 0.85, "walking": 0.85, "running": 0.98}
 _TOLD = 300
@@ -143,6 +150,7 @@ class Jobs:
                 env=_environment(self._config),
                 limit=_LINE_BYTES,
             )
+            _bound(process)
             try:
                 async with asyncio.TaskGroup() as tasks:
                     alarm = tasks.create_task(self._alarm(process, heard))
@@ -186,12 +194,24 @@ class Jobs:
                 hint = did_you_mean(strategy, known) or f"installed: {', '.join(known)}"
                 raise UsageError(f"unknown strategy {strategy[:64]!a}", hint=hint)
         parse_bars(wanted.bars)
+        _check_few(wanted.parameters)
         sources = [self.recordings.resolved(word) for word in wanted.sources]
         options = [f"--strategy={strategy}" for strategy in wanted.strategies]
         options += [f"--param={text}" for text in wanted.parameters]
         options += [f"--bars={wanted.bars}"] if wanted.bars != _DEFAULT_BARS else []
         options += [f"--fee-bps={wanted.fee_bps}", f"--jobs={max(1, (os.cpu_count() or 2) // 2)}", f"--keep={name}"]
         return ["--watched", "-o", "json", *options, "--", *sources]
+
+
+def _check_few(parameters: Sequence[str]) -> None:
+    """Raise UsageError for parameters that cannot be read, or take too many values to be listed."""
+    count = 0
+    for text in parameters:
+        if text.partition("=")[0].rpartition(".")[2] == AS:
+            continue
+        count += len(parse_param(text).values)
+        if count > VALUES:
+            raise UsageError(f"parameters with more than {VALUES:,} values", hint="take larger steps")
 
 
 _DEFAULT_BARS = "1m"  # the command's own, which klines do without
@@ -212,6 +232,15 @@ def _environment(config: Config) -> Mapping[str, str]:
         "TERM": "dumb",
     }
     return {**os.environ, **own}
+
+
+def _bound(process: Process) -> None:
+    """Give it so much memory and no more, where the system can; it may have ended by now."""
+    if sys.platform == "linux":
+        with suppress(ProcessLookupError):
+            _, hard = resource.prlimit(process.pid, resource.RLIMIT_DATA)
+            most = LIMIT_BYTES if hard == resource.RLIM_INFINITY else min(LIMIT_BYTES, hard)
+            resource.prlimit(process.pid, resource.RLIMIT_DATA, (most, most))
 
 
 def _kill(process: Process) -> None:
