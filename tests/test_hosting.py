@@ -301,7 +301,6 @@ LARGE = {"fast": 50_000_000, "slow": 60_000_000}
 LONG = {"fast": 5_000, "slow": 10_001}
 
 
-@one_engine
 async def test_a_strategy_that_keeps_too_much_is_refused_before_anything_is_wished(market: Market, work: Work) -> None:
     async with work(momentum=MOMENTUM) as here:
         for params, why in ((LARGE, "fast must be a whole number from 1 to 100000"), (LONG, "10,000 at most")):
@@ -310,7 +309,6 @@ async def test_a_strategy_that_keeps_too_much_is_refused_before_anything_is_wish
         assert await wishes(market) == {}
 
 
-@one_engine
 async def test_a_stored_wish_that_cannot_be_made_has_failed_and_the_others_obey_as_ever(
     market: Market, work: Work
 ) -> None:
@@ -336,7 +334,6 @@ async def test_a_stored_wish_that_cannot_be_made_has_failed_and_the_others_obey_
         assert set(await wishes(market)) == {"a", "momentum", "other"}
 
 
-@one_engine
 async def test_what_takes_too_long_to_be_made_holds_up_nobody(
     market: Market, work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -353,7 +350,6 @@ async def test_what_takes_too_long_to_be_made_holds_up_nobody(
         assert await wishes(market) == {}
 
 
-@one_engine
 async def test_what_a_configured_consumer_fails_at_ends_the_process(market: Market, work: Work) -> None:
     await put(market, *range(1, 30))
     async with work(momentum=MOMENTUM):
