@@ -5,16 +5,27 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
+
+
+def until(told: Callable[[], Any]) -> Any:
+    """What a question is answered once it is answered with something."""
+    deadline = time.monotonic() + 15  # noqa: TID251 - real processes take real time
+    while not (found := told()):
+        assert time.monotonic() < deadline, "it never came"  # noqa: TID251
+        time.sleep(0.05)  # noqa: TID251 - more often is a flood
+    return found
 
 
 @dataclass

@@ -3,15 +3,13 @@
 import json
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import httpx2
 import pytest
 from websockets.sync.client import connect
 
-from tests.e2e.conftest import Exchange, Start
+from tests.e2e.conftest import Exchange, Start, until
 
 V1 = "/api/v1"
 
@@ -32,15 +30,6 @@ def api(ingest: subprocess.Popen[str], start: Start) -> Iterator[httpx2.Client]:
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=15)
     assert process.returncode == 0
-
-
-def until(told: Callable[[], Any]) -> Any:
-    """What a question is answered once it is answered with something."""
-    deadline = time.monotonic() + 15  # noqa: TID251 - real processes take real time
-    while not (found := told()):
-        assert time.monotonic() < deadline, "it never came"  # noqa: TID251
-        time.sleep(0.05)  # noqa: TID251 - more often is a flood
-    return found
 
 
 def test_what_is_ingested_is_read_watched_and_changed_over_http(api: httpx2.Client) -> None:

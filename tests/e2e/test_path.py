@@ -3,11 +3,21 @@
 import json
 import signal
 import subprocess
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
 
-from tests.e2e.conftest import Exchange, Run, Start
+from cryptostream.engine.clock import SystemClock
+from tests.e2e.conftest import Exchange, Run, Start, until
+
+CLOCK = SystemClock()
+MOST_S, LOADED = 5.0, 3.0
+"""What a demo may take to its first candles, and how much more where other tests have the cores."""
+_LISTEN = "0A"  # proc(5)
 
 
 def entries(text: str) -> list[dict[str, str]]:
@@ -122,7 +132,7 @@ def test_consumers_run_without_any_feed(run: Run, held_bus: None, tmp_path: Path
 
 
 def test_a_consumer_of_the_configuration_gets_what_the_feed_publishes(
-    exchange: Exchange, run: Run, tmp_path: Path
+    exchange: Exchange, start: Start, tmp_path: Path
 ) -> None:
     config = tmp_path / "all.yaml"
     config.write_text(
@@ -131,23 +141,56 @@ def test_a_consumer_of_the_configuration_gets_what_the_feed_publishes(
         f"  keeper: {{read: [trades], write: [{{jsonl: {{path: {tmp_path}/kept.jsonl}}}}]}}\n"
         "  buyers: {read: [BTCUSDT], where: 'side == \"buy\"', write: [console]}\n"
     )
-    done = run("run", "-c", str(config), "--duration", "4s", "--no-serve", env=exchange.env)
-    assert done.returncode == 0, done.stderr
+    words = ["run", "-c", str(config), "--duration", "4s", "--set", "ingest.health_port=0"]
+    process = start(*words, "--no-serve", env=exchange.env)
+    until_log(process, "feed.connected")
+    assert len(listening(process.pid)) == 1, "health alone"
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
     kept = entries((tmp_path / "kept.jsonl").read_text())
     ids = [int(one["trade_id"]) for one in kept]
     assert ids == list(range(ids[0], ids[0] + len(ids)))
-    bought = [one["id"] for one in entries(done.stdout)]
+    bought = [one["id"] for one in entries(output)]
     kept_buys = [one["id"] for one in kept if one["side"] == "buy"]
     both = min(len(bought), len(kept_buys))  # each consumer ends at its own entry
     assert both > 50
     assert bought[:both] == kept_buys[:both]
 
 
-def test_the_demo_runs_without_network_and_says_what_to_type_next(run: Run) -> None:
-    done = run("run", "--demo", "--duration", "4s", "--port", "0")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == ""
-    assert "cryptostream tail BTCUSDT" in done.stderr
-    assert "dashboard http://127.0.0.1:" in done.stderr
-    assert "web.listening" in done.stderr
-    assert "web.ended" not in done.stderr
+def listening(pid: int) -> set[str]:
+    """The addresses where a process takes connections of others, as Linux tells them."""
+    links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()]
+    rows = [row.split() for name in ("tcp", "tcp6") for row in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()]
+    return {row[1] for row in rows if row[3] == _LISTEN and f"socket:[{row[9]}]" in links}
+
+
+def test_the_demo_opens_with_live_candles_and_says_what_to_type_next(
+    start: Start, record_property: Callable[[str, object], None]
+) -> None:
+    began_s = CLOCK.monotonic()
+    process = start("run", "--demo", "--port", "0")
+    assert process.stderr is not None
+    told = []
+    while not (told and told[-1].startswith("API ")):
+        told.append(next(process.stderr))
+    url = told[-1].removeprefix("API ").strip()
+    with httpx2.Client(base_url=url, timeout=10, trust_env=False) as client:
+        last = until(lambda: shown(client, "/api/v1/bars/BTCUSDT?interval=1s"))[-1]
+        took_s = CLOCK.monotonic() - began_s
+        until(lambda: shown(client, "/api/v1/bars/BTCUSDT?interval=1s")[-1] != last)
+    record_property("figure", f"candles after {took_s:.1f} s")
+    assert took_s < MOST_S * LOADED
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=30)
+    assert (process.returncode, output) == (0, ""), errors
+    assert f"dashboard {url}dashboard/" in "".join(told)
+    assert "cryptostream tail BTCUSDT" in errors
+    assert "web.ended" not in errors
+
+
+def shown(client: httpx2.Client, path: str) -> list[Any]:
+    """What the API has there, once it answers."""
+    with suppress(httpx2.ConnectError):
+        answer = client.get(path)
+        return list(answer.json()) if answer.status_code == 200 else []
+    return []
