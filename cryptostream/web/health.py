@@ -10,10 +10,11 @@ from cryptostream.engine.stall import Stall
 from cryptostream.engine.stats import ConsumerFacts, FeedStats, GroupStats, PairFacts, PublisherStats, consumed
 from cryptostream.errors import ConfigError
 
+_LONGEST = 600
 _ADDRESS = re.compile(
     r"\b[a-z][a-z+]*://[^\s;]*[^\s;,:.]"  # a URL; one of several sentinels has commas
     r"|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b|\[[\da-fA-F:.]+\](?::\d+)?"  # 10.1.2.3:6379, [::1]:6379
-    r"|\b[A-Za-z][\w.-]*:\d{2,5}\b"  # redis-2.lan:6379
+    r"|\b(?=[\w.-]*[A-Za-z])\w[\w.-]*:\d{1,5}\b"  # redis-2.lan:6379, 3fa9c1:6379
 )
 
 
@@ -100,13 +101,18 @@ def _of_group(group: GroupStats) -> list[str]:
 
 
 def without_addresses(text: str) -> str:
-    """Words that may be shown to anybody.
+    """Words that may be shown to anybody, out of an error that may name where something is.
+
+    Of a long text the beginning is all that is said. What our own processes are called is left out before it gets among
+    the words, not here: their numbers look like anything.
 
     >>> without_addresses("no answer from redis://10.1.2.3:6379/0: timed out")
     'no answer from the server: timed out'
     >>> without_addresses("moved to 10.1.2.3:7001")
     'moved to the server'
     """
+    if len(text) > _LONGEST:
+        text = text[:_LONGEST].rpartition(" ")[0]
     return _ADDRESS.sub("the server", text)
 
 
