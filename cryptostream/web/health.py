@@ -108,8 +108,8 @@ def without_addresses(text: str) -> str:
 
     >>> without_addresses("no answer from redis://10.1.2.3:6379/0: timed out")
     'no answer from the server: timed out'
-    >>> without_addresses("moved to 10.1.2.3:7001")
-    'moved to the server'
+    >>> without_addresses("moved to 10.1.2.3:7001"), without_addresses("Error 111 connecting to 3fa9c1:6379")
+    ('moved to the server', 'Error 111 connecting to the server')
     """
     if len(text) > _LONGEST:
         text = text[:_LONGEST].rpartition(" ")[0]
