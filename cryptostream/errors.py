@@ -43,6 +43,10 @@ class VenueUnavailable(Unreachable):
     """An exchange or data provider does not answer, or refuses us."""
 
 
+class NoAnswer(Unreachable):
+    """Who was asked has not answered in time; what was asked for may have been done all the same."""
+
+
 class DataQuality(CryptostreamError):
     """The data itself is at fault: a gap, a damaged file, a digest that differs."""
 

@@ -8,7 +8,7 @@
 
 Requests are for those of a role who run when they are made: who comes later finds what was accepted in the two hashes,
 and what has waited for longer than `within_ms`, by the server's clock, is not obeyed any more. Who did not answer in
-time may have obeyed all the same.
+time may have obeyed all the same. Both hashes have a field `!` from the first wish on, without which one has been lost.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from cryptostream.bus.ask import asking, heed_cancellation
 from cryptostream.bus.connect import Bus
 from cryptostream.bus.outage import Outage
 from cryptostream.engine.clock import within
-from cryptostream.errors import BusRefused, BusUnavailable, CryptostreamError
+from cryptostream.errors import BusRefused, BusUnavailable, CryptostreamError, NoAnswer, Unreachable
 from cryptostream.model.entryid import parse_id
 from cryptostream.model.ports import Clock
 
@@ -39,6 +39,11 @@ HERE_S = 10.0
 """How long who obeys counts as being here after `be_here`."""
 WITHIN_S = 5.0
 """How long an answer is waited for."""
+_MARK = "!"
+_NOBODY: Mapping[Role, tuple[str, str]] = {
+    "ingest": ("nobody ingests on this bus", "start it: cryptostream run, or cryptostream ingest"),
+    "consume": ("nobody consumes on this bus", "start it: cryptostream run, or cryptostream consume --requests"),
+}
 _KEPT = 1000
 _BLOCK_MS = 1000
 _SHORTEST_BLOCK_MS = 10
@@ -73,7 +78,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """All answers to a request, and who was here and did not answer in time."""
+    """All answers to a request, at least one verdict among them, and who was here and did not answer in time."""
 
     request: str
     answers: list[Answer]
@@ -86,10 +91,14 @@ Obey = Callable[[Request], Awaitable[Sequence[Verdict]]]
 async def ask(
     bus: Bus, verb: str, args: Mapping[str, Any], *, role: Role, by: str, clock: Clock, within_s: float = WITHIN_S
 ) -> Outcome:
-    """Make a request, and wait until all who are here have answered it. Raises BusUnavailable, BusRefused."""
+    """Make a request, and wait until all who are here have answered it.
+
+    Raises BusUnavailable, BusRefused; Unreachable where nobody is here, NoAnswer where nobody has said anything to it.
+    """
     waiting = await here(bus, role)
     if not waiting:
-        return Outcome("", [], [])
+        message, hint = _NOBODY[role]
+        raise Unreachable(message, hint=hint)
     place = (await history.tops(bus, [ANSWERS]))[ANSWERS]
     told = {"role": role, "verb": verb, "args": msgspec.json.encode(args), "by": by}
     fields = {**told, "within_ms": round(within_s * 1000)}
@@ -103,7 +112,10 @@ async def ask(
             place = entry_id
             if found.get("request") == request and (one := _answer(entry_id, found)) is not None:
                 answers[one.by] = one
-    return Outcome(request, list(answers.values()), sorted(set(waiting) - answers.keys()))
+    silent = sorted(set(waiting) - answers.keys())
+    if not any(one.verdicts for one in answers.values()):
+        raise _no_answer(request, silent)
+    return Outcome(request, list(answers.values()), silent)
 
 
 async def attend(bus: Bus, role: Role, by: str, clock: Clock, obey: Obey) -> None:
@@ -181,20 +193,49 @@ async def here(bus: Bus, role: Role) -> list[str]:
 
 async def wishes(bus: Bus, key: str) -> dict[str, str]:
     """What one of the two hashes holds. Raises BusUnavailable, BusRefused."""
-    with asking(bus, key):
-        found: dict[Any, Any] = await bus.command.hgetall(key)
+    found = await _fields(bus, key)
+    found.pop(_MARK, None)
     return found
 
 
 async def wish(bus: Bus, key: str, wanted: Mapping[str, str | None]) -> None:
-    """Write into one of the two hashes; None takes a wish back. Raises BusUnavailable, BusRefused."""
+    """Write into one of the two hashes, all at once; None takes a wish back. Raises BusUnavailable, BusRefused."""
     gone = [name for name, value in wanted.items() if value is None]
     kept = {name: value for name, value in wanted.items() if value is not None}
+    pipeline = bus.command.pipeline(transaction=True)
+    pipeline.hset(key, mapping={_MARK: "1", **kept})  # type: ignore[dict-item]
+    if gone:
+        pipeline.hdel(key, *gone)
     with asking(bus, key):
-        if kept:
-            await bus.command.hset(key, mapping=kept)  # type: ignore[arg-type]
-        if gone:
-            await bus.command.hdel(key, *gone)
+        await pipeline.execute()
+
+
+class Wishes:
+    """One of the two hashes for a process that keeps to it: a bus that has lost it is told again.
+
+    A hash that was emptied by wish has lost nothing: who slept through that forgets what it knew.
+    """
+
+    def __init__(self, bus: Bus, key: str) -> None:
+        self.bus = bus
+        self._key = key
+        self._known: dict[str, str] = {}
+
+    async def read(self) -> dict[str, str]:
+        """What is wished. Raises BusUnavailable, BusRefused."""
+        found = await _fields(self.bus, self._key)
+        if found.pop(_MARK, None) is not None:
+            self._known = found
+        elif self._known:
+            _log.warning("control.lost", key=self._key, why="the bus holds it no more; it is written again")
+            await wish(self.bus, self._key, self._known)
+        return {**found, **self._known}
+
+    async def wish(self, wanted: Mapping[str, str | None]) -> None:
+        """Write into it, all at once; None takes a wish back. Raises BusUnavailable, BusRefused."""
+        await wish(self.bus, self._key, wanted)
+        whole: dict[str, str | None] = {**self._known, **wanted}
+        self._known = {name: value for name, value in whole.items() if value is not None}
 
 
 async def _obeyed(bus: Bus, request: Request, obey: Obey, role: Role, by: str) -> None:
@@ -237,6 +278,20 @@ async def _end(bus: Bus, clock: Clock) -> str:
             continue
         outage.over()
         return found
+
+
+async def _fields(bus: Bus, key: str) -> dict[str, str]:
+    with asking(bus, key):
+        found: dict[Any, Any] = await bus.command.hgetall(key)
+    return found
+
+
+def _no_answer(request: str, silent: Sequence[str]) -> NoAnswer:
+    if silent:
+        hint = "it may have been obeyed all the same; is the process alive?"
+        return NoAnswer(f"no answer in time to request {request} from {', '.join(silent)}", hint=hint)
+    hint = "try again in ten seconds: another takes it over"
+    return NoAnswer(f"who is in charge of it has not answered request {request}", hint=hint)
 
 
 def _request(entry_id: str, told: Mapping[str, str], waited_ms: int) -> Request | None:

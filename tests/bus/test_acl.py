@@ -164,7 +164,7 @@ async def test_a_consumer_takes_on_a_strategy_and_leaves_it_to_others(server: Re
             assert [row.name for row in shown.consumers] == ["ma_cross"][: verb == "start"]
         hosting.stop()
         await running
-        assert (await bus.command.exists("lease:strategy:ma_cross"), await control.here(bus, "consume")) == (0, [])
+        assert (await bus.command.exists("control:runs:ma_cross"), await control.here(bus, "consume")) == (0, [])
 
 
 async def test_where_requests_are_not_allowed_that_is_told_once_and_everything_goes_on(

@@ -12,7 +12,7 @@ from cryptostream.bus import control
 from cryptostream.bus.connect import Bus, connect
 from cryptostream.bus.control import Request, Role, Verdict
 from cryptostream.engine.clock import SystemClock
-from cryptostream.errors import BusUnavailable, UsageError
+from cryptostream.errors import BusRefused, BusUnavailable, NoAnswer, Unreachable, UsageError
 from tests.conftest import RedisServer
 
 CLOCK = SystemClock()
@@ -83,7 +83,8 @@ async def test_all_of_a_role_obey_and_answer_and_nobody_else(bus: Bus) -> None:
         assert [request.entry_id for request in (*one.heard, *other.heard)] == [found.request] * 2
         assert consumer.heard == []
     assert await control.here(bus, "ingest") == []
-    assert await ask(bus, "ETHUSDT") == control.Outcome("", [], [])
+    with pytest.raises(Unreachable, match="nobody ingests on this bus"):
+        await ask(bus, "ETHUSDT")
 
 
 async def test_what_cannot_be_done_is_a_refusal_and_the_next_request_is_obeyed(bus: Bus) -> None:
@@ -98,6 +99,19 @@ async def test_who_is_here_and_does_not_answer_is_named(bus: Bus) -> None:
     async with attending(bus, Obedient("one:1")):
         found = await ask(bus, "BTCUSDT", within_s=0.3)
     assert ([one.by for one in found.answers], found.unanswered) == (["one:1"], ["dead:1"])
+
+
+async def test_a_request_to_which_nobody_says_anything_is_no_success(bus: Bus) -> None:
+    class Silent(Obedient):
+        async def obey(self, request: Request) -> Sequence[Verdict]:
+            return []
+
+    async with attending(bus, Silent("one:1")):
+        with pytest.raises(NoAnswer, match="who is in charge"):
+            await ask(bus, "BTCUSDT")
+        await control.be_here(bus, "ingest", "dead:1")
+        with pytest.raises(NoAnswer, match=r"no answer in time .* from dead:1$"):
+            await ask(bus, "BTCUSDT", within_s=0.1)
 
 
 async def test_a_request_that_waited_too_long_is_not_obeyed_nor_one_that_cannot_be_read(bus: Bus) -> None:
@@ -135,6 +149,31 @@ async def test_wishes_are_kept_and_taken_back(bus: Bus) -> None:
     await control.wish(bus, control.WATCHLIST, {"binance:BTCUSDT": "+", "binance:ETHUSDT": "-"})
     await control.wish(bus, control.WATCHLIST, {"binance:BTCUSDT": None})
     assert await control.wishes(bus, control.WATCHLIST) == {"binance:ETHUSDT": "-"}
+
+
+async def test_wishes_are_written_all_at_once_or_not_at_all(
+    redis_server: Callable[..., RedisServer], data_dir: Path
+) -> None:
+    server = redis_server()
+    server.call("ACL", "SETUSER", "half", "on", ">secret", "~control:*", "+@all", "-hdel")
+    async with connect(f"redis://half:secret@127.0.0.1:{server.port}", data_dir=data_dir, clock=CLOCK) as bus:
+        with pytest.raises(BusRefused):
+            await control.wish(bus, control.WATCHLIST, {"binance:BTCUSDT": "+", "binance:ETHUSDT": None})
+        assert await control.wishes(bus, control.WATCHLIST) == {}
+
+
+async def test_a_bus_that_has_lost_what_was_wished_is_told_again_and_one_where_it_was_taken_back_is_not(
+    bus: Bus,
+) -> None:
+    one, other = control.Wishes(bus, control.WATCHLIST), control.Wishes(bus, control.WATCHLIST)
+    await one.wish({"binance:BTCUSDT": "+", "binance:ETHUSDT": "+"})
+    assert await other.read() == {"binance:BTCUSDT": "+", "binance:ETHUSDT": "+"}
+    await one.wish({"binance:BTCUSDT": None, "binance:ETHUSDT": None})
+    assert (await other.read(), await one.read()) == ({}, {})
+    await one.wish({"binance:SOLUSDT": "-"})
+    await bus.command.delete(control.WATCHLIST)
+    assert await other.read() == {}
+    assert await one.read() == await other.read() == {"binance:SOLUSDT": "-"}
 
 
 async def test_after_a_bus_that_came_back_empty_requests_are_obeyed_again(

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from cryptostream import logs
-from cryptostream.bus import admin, control, holding
+from cryptostream.bus import admin, control
 from cryptostream.bus.admin import ConsumerRow
 from cryptostream.bus.connect import Bus
+from cryptostream.bus.holding import Holding
 from cryptostream.engine.stats import ConsumerFacts, GroupStats
 from cryptostream.errors import CryptostreamError, UsageError
 from cryptostream.model.ports import Clock
@@ -33,7 +34,8 @@ class House:
         self._clock = clock
         self._spawn = spawn
         self._held: set[str] = set()
-        self._stored: Mapping[str, str] = {}
+        self._wishes = control.Wishes(bus, control.CONSUMERS)
+        self._holding = Holding(bus, by)
         self._planned: dict[str, tuple[Wished, Planned | None]] = {}
 
     def find(self, name: str) -> Hosted | None:
@@ -44,18 +46,11 @@ class House:
 
     async def wishes(self) -> dict[str, Wished]:
         """What is wished of consumers anywhere; a bus that has lost it is told. Raises BusUnavailable, BusRefused."""
-        stored = await control.wishes(self._bus, control.CONSUMERS)
-        if self._stored and wishes.MARK not in stored:
-            _log.warning("control.lost", why="the bus holds no wishes any more; they are written again")
-            await control.wish(self._bus, control.CONSUMERS, self._stored)
-            stored = {**stored, **self._stored}
-        if wishes.MARK in stored:
-            self._stored = stored
-        return wishes.read(stored)
+        return wishes.read(await self._wishes.read())
 
     async def wish(self, name: str, wanted: Wished) -> None:
         """Have this wished of a consumer, here and for whoever starts later. Raises BusUnavailable, BusRefused."""
-        await control.wish(self._bus, control.CONSUMERS, {name: wishes.text(wanted), wishes.MARK: "1"})
+        await self._wishes.wish({name: wishes.text(wanted)})
         await self.settle(await self.wishes())
 
     async def settle(self, wished: Mapping[str, Wished]) -> None:
@@ -72,7 +67,7 @@ class House:
 
     async def take(self, name: str) -> bool:
         """Whether what is to be started by request is ours to start. Raises BusUnavailable, BusRefused."""
-        return name in await holding.hold(self._bus, [name], self.by)
+        return name in await self._holding.hold([name])
 
     async def elsewhere(self) -> list[ConsumerRow]:
         """The consumers of the other processes that obey now. Raises BusUnavailable, BusRefused."""
@@ -98,12 +93,15 @@ class House:
 
     async def leave(self) -> None:
         """Let others have what was started by request. Raises BusUnavailable, BusRefused."""
-        await holding.let_go(self._bus, sorted(self._held), self.by)
+        try:
+            await self._holding.let_go(sorted(self._held))
+        finally:
+            await self._holding.close()
 
     async def _share(self, planned: Mapping[str, Planned]) -> None:
         """Run the strategies that were started by request and are nobody else's; end those that are by now."""
-        await holding.let_go(self._bus, sorted(self._held.difference(planned)), self.by)
-        self._held = held = await holding.hold(self._bus, list(planned), self.by)
+        await self._holding.let_go(sorted(self._held.difference(planned)))
+        self._held = held = await self._holding.hold(list(planned))
         for name, one in self.hosted.items():
             if name not in held and name not in self.plans.names and not one.is_ending:
                 _log.info("control.given_up", consumer=name)

@@ -64,10 +64,8 @@ class Obeying:
     async def _start(self, wanted: shown.Start) -> str | None:
         name = wanted.name or wanted.strategy
         one, is_known = await self._whose(name)
-        if one is None and is_known:
-            return None
         if one is None:
-            return await self._begin(name, wanted)
+            return None if is_known else await self._begin(name, wanted)
         _check_whole(one, name)
         goes_on = wanted == shown.Start(strategy=wanted.strategy, name=wanted.name) and wanted.strategy in (
             name,

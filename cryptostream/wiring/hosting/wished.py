@@ -1,7 +1,4 @@
-"""What was wished of consumers, as the bus keeps it in `control:consumers`: JSON by the consumer's name.
-
-The field `*` is there from the first wish on: a bus without it has lost what it held.
-"""
+"""What was wished of consumers, as the bus keeps it in `control:consumers`: JSON by the consumer's name."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -38,7 +35,6 @@ class Wished(msgspec.Struct, frozen=True):
 
 
 NOTHING = Wished()
-MARK = "*"
 
 
 def read(told: Mapping[str, str]) -> dict[str, Wished]:
@@ -49,8 +45,6 @@ def read(told: Mapping[str, str]) -> dict[str, Wished]:
     """
     found = {}
     for name, text in told.items():
-        if name == MARK:
-            continue
         try:
             found[name] = msgspec.json.decode(text, type=Wished)
         except msgspec.DecodeError as error:
