@@ -2,21 +2,28 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+import structlog
 
 from cryptostream import config, wiring
 from cryptostream.bus import control
 from cryptostream.bus.connect import Bus, connect
-from cryptostream.bus.control import Outcome, Verdict
+from cryptostream.bus.control import Outcome, Request, Verdict
 from cryptostream.engine.clock import SystemClock
+from cryptostream.errors import BusUnavailable
+from cryptostream.model.instrument import Instrument, Pair, Subscription
 from cryptostream.sim.exchange import LocalExchange
 from cryptostream.wiring import Following, Ingest
+from cryptostream.wiring.judging import Judging
+from cryptostream.wiring.listings import Listings
+from cryptostream.wiring.watchlist import Asked
 from tests.history import check_history, truth_of
 
 CLOCK = SystemClock()
@@ -200,6 +207,87 @@ async def test_a_list_replaces_what_is_configured_until_it_is_reset(
         assert again.pairs == ["ETHUSDT", "XRPUSDT"]
         await verdicts(bus, reset=True)
         assert (again.pairs, await wishes(bus)) == (["BTCUSDT", "ETHUSDT"], {})
+
+
+async def test_a_reset_holds_also_for_an_ingester_that_slept_through_it(
+    exchange: LocalExchange, bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[Following.__module__], "LOOK_EVERY_S", 0.05)
+    configured = ["BTCUSDT", "ETHUSDT"]
+    async with (
+        ingesting(exchange, bus, tmp_path) as one,
+        ingesting(exchange, bus, tmp_path, by="two:2") as other,
+    ):
+        await ask(bus, add=["SOLUSDT"], remove=["ETHUSDT"])
+        with structlog.testing.capture_logs() as logs:
+            found = await ask(bus, reset=True)
+            assert (len(found.answers), one.pairs, other.pairs, await wishes(bus)) == (2, configured, configured, {})
+        assert [line for line in logs if line["event"] == "control.lost"] == []
+
+        await ask(bus, add=["XRPUSDT"])
+        await one.following.obey(Request("1-1", "watchlist", {"reset": True}, "me"))  # the other hears nothing of it
+
+        async def forgotten() -> bool:
+            return other.pairs == configured
+
+        await until(forgotten)
+        assert await wishes(bus) == {}
+
+
+async def test_what_could_not_be_followed_for_want_of_a_bus_is_not_wished(
+    exchange: LocalExchange, bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(_: object) -> None:
+        raise BusUnavailable("no answer")
+
+    async with ingesting(exchange, bus, tmp_path) as one:
+        with monkeypatch.context() as patched:
+            patched.setattr(one.stage.feeds[0], "change", away)
+            with pytest.raises(BusUnavailable):
+                await one.following.obey(Request("1-1", "watchlist", {"add": ["SOLUSDT"]}, "me"))
+        await one.following.found(0, ["XRPUSDT"])
+        assert (one.pairs, await wishes(bus)) == (["XRPUSDT"], {})
+
+
+async def test_a_list_that_is_found_waits_its_turn(
+    exchange: LocalExchange, bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+    async with ingesting(exchange, bus, tmp_path) as one:
+        change = one.stage.feeds[0].change
+
+        async def slow(wanted: Sequence[Subscription]) -> None:
+            begun.set()
+            await goes_on.wait()
+            await change(wanted)
+
+        monkeypatch.setattr(one.stage.feeds[0], "change", slow)
+        asking = asyncio.ensure_future(ask(bus, add=["SOLUSDT"]))
+        await begun.wait()
+        finding = asyncio.ensure_future(one.following.found(0, ["XRPUSDT"]))
+        await CLOCK.sleep(0)
+        assert one.following.base(0) == ["BTCUSDT", "ETHUSDT"]
+        goes_on.set()
+        await asyncio.gather(asking, finding)
+        assert one.pairs == ["SOLUSDT", "XRPUSDT"]
+
+
+async def test_a_process_follows_as_many_pairs_as_are_promised_and_no_more() -> None:
+    pairs = [f"A{number}USDT" for number in range(2001)]
+
+    class Listed:
+        async def of(self, _: object) -> Mapping[str, Instrument]:
+            return {pair: Instrument(pair, pair.removesuffix("USDT"), "USDT") for pair in pairs}
+
+    plan: Any = SimpleNamespace(venue=SimpleNamespace(name="binance"))
+    followed = [Pair("binance", pair) for pair in pairs[:1999]]
+    judging = Judging([plan], cast("Listings", Listed()), {}, followed)
+    found = await judging.judged(Asked(add=[*pairs[1999:], pairs[0]]))
+    assert {verdict.what: (verdict.accepted, verdict.why) for verdict in found.verdicts} == {
+        "A1999USDT": (True, ""),
+        "A0USDT": (True, "followed already"),
+        "A2000USDT": (False, "2,000 pairs are followed, and that is the most"),
+    }
 
 
 async def test_a_restart_finds_the_watchlist_and_a_feed_without_pairs_lives_on(

@@ -1,9 +1,8 @@
 """Names of streams and ids of entries: section 3 of the contract, and nothing else."""
 
 from cryptostream.model.events import Ledger
-from cryptostream.model.instrument import Subscription
+from cryptostream.model.instrument import DEFAULT_VENUE, Subscription
 
-DEFAULT_VENUE = "binance"  # the contract leaves its name out of the keys, and only there
 DEAD_LETTERS = "dlq:ingest"
 
 

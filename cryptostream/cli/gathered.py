@@ -63,9 +63,9 @@ def _has_columns(path: Path) -> bool:
 
 
 async def _of_tapes(config: "Config", paths: Sequence[Path], folder: Path, progress: Progress) -> "list[Series]":
-    from cryptostream.bus.keys import DEFAULT_VENUE
     from cryptostream.cli.replay import entry_of, player_of, tapes_of
     from cryptostream.engine.clock import SystemClock
+    from cryptostream.model.instrument import DEFAULT_VENUE
 
     player = player_of(config, tapes_of(paths, skip_bad=False), DEFAULT_VENUE, {"clock": SystemClock()})
     made = entry_of(config, player)

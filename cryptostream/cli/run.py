@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cryptostream.config import Config
 
 _DEMO_PAIRS = "BTCUSDT,ETHUSDT,BNBUSDT,SOLUSDT,XRPUSDT"
+_OF_DEMO = ("data_dir", "bus.url", "bus.maxlen", "venues", "feeds", "consumers", "ingest.symbols")
 _DEMO_RATE = 40.0
 _DEMO_LENGTH = 100_000
 _DEMO_STRATEGY = {"macd_rsi": {"fast": 4, "slow": 9, "signal": 3, "rsi_period": 5}}
@@ -48,6 +49,10 @@ async def run(
 
     API and dashboard are served meanwhile, on this machine's port 8000 unless something else listens there.
     """
+    if no_serve and port is not None:
+        raise UsageError("--no-serve leaves out what --port is for", hint="give one of them")
+    if demo:
+        _check_typed(call)
     wish = Wish(duration_s=seconds(duration) if duration else None, consumers=True)
     if not demo:
         loaded = call.load(serve__port=port)
@@ -62,6 +67,30 @@ async def run(
         await _certify(loaded.config)
     render.hints(_NEXT)
     return code
+
+
+def _check_typed(call: Call) -> None:
+    """Raises UsageError for what was typed, though the demo brings its own."""
+    typed = ["--redis"] if call.redis else []
+    typed += ["--data-dir"] if call.data_dir else []
+    typed += [f"--set {name}" for name in (text.partition("=")[0].strip() for text in call.set) if _is_of_demo(name)]
+    if call.config:
+        files, loaded = tuple(map(str, call.config)), call.load()
+        typed += [f"{name} of a file" for name in _OF_DEMO if loaded.origin(name).startswith(files)]
+    if typed:
+        raise UsageError(
+            f"--demo brings its own market, bus and data folder, which go with it; it takes no {typed[0]}",
+            hint="leave one of them out",
+        )
+
+
+def _is_of_demo(name: str) -> bool:
+    """Whether a setting is one that the demo makes, a part of one, or holds one.
+
+    >>> [_is_of_demo(name) for name in ("bus.url", "venues.binance.ws_url", "bus", "bus.key_prefix", "serve.port")]
+    [True, True, True, False, False]
+    """
+    return any(f"{one}.".startswith(f"{name}.") or f"{name}.".startswith(f"{one}.") for one in _OF_DEMO)
 
 
 @asynccontextmanager
@@ -87,9 +116,10 @@ async def _demo() -> AsyncIterator[dict[str, Any]]:
 
 async def _certify(config: "Config") -> None:
     """Say whether the strategy, run again over what the bus holds now, says what it said live."""
-    from cryptostream.bus.keys import DEFAULT_VENUE, signals_key
+    from cryptostream.bus.keys import signals_key
     from cryptostream.cli import backtesting, certify, gathered
     from cryptostream.cli.origins import Span
+    from cryptostream.model.instrument import DEFAULT_VENUE
 
     what = backtesting.combinations(config, (), "demo", (), None).only()
     compared = 0

@@ -80,14 +80,15 @@ async def _show(call: Call, output: Output) -> int:
 
 def _rows(wishes: Mapping[str, str], ingesters: Sequence["Counters"]) -> list[dict[str, Any]]:
     """Each pair that is followed or was wished for, by its name."""
-    from cryptostream.wiring.watchlist import ALL, Name
+    from cryptostream.model.instrument import Pair
+    from cryptostream.wiring.watchlist import ALL
 
     by: dict[str, list[str]] = {key: [] for key in wishes if key != ALL}
     for one in ingesters:
         for key in one.followed:
             by.setdefault(key, []).append(f"{one.host}:{one.pid}")
     return [
-        {"symbol": str(Name(*key.split(":", 1))), "wish": _WISHES.get(wishes.get(key, ""), ""), "followed_by": whose}
+        {"symbol": str(Pair.of_key(key)), "wish": _WISHES.get(wishes.get(key, ""), ""), "followed_by": whose}
         for key, whose in sorted(by.items())
     ]
 

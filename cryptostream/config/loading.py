@@ -8,7 +8,6 @@ from typing import Any
 
 from pydantic import Secret, SecretStr, ValidationError
 
-from cryptostream.bus.keys import DEFAULT_VENUE
 from cryptostream.config import env as environment
 from cryptostream.config import tree
 from cryptostream.config.feeds import Discover
@@ -19,6 +18,7 @@ from cryptostream.config.settings import is_secret
 from cryptostream.config.tree import DEFAULT, FLAG, SET, Node, Origin, Problem
 from cryptostream.engine.machine import data_home
 from cryptostream.errors import ConfigError
+from cryptostream.model.instrument import DEFAULT_VENUE
 
 FOUND_BY_ITSELF = Path("cryptostream.yaml")
 

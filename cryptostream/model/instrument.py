@@ -2,11 +2,14 @@
 
 import re
 from enum import StrEnum
+from typing import NamedTuple, Self
 
 import msgspec
 
 from cryptostream.errors import UsageError
 
+DEFAULT_VENUE = "binance"
+"""The exchange whose name may be left out."""
 _SYMBOL = re.compile(r"[\w.\-]{1,32}", re.UNICODE)
 
 
@@ -37,6 +40,27 @@ class Interval(StrEnum):
     D3 = "3d"
     W1 = "1w"
     MO1 = "1M"
+
+
+class Pair(NamedTuple):
+    """A pair of an exchange, as people write it: `BTCUSDT`, `kraken:BTCUSD`."""
+
+    exchange: str
+    name: str
+
+    @classmethod
+    def of_key(cls, key: str) -> Self:
+        """A pair by its `key`."""
+        exchange, _, name = key.partition(":")
+        return cls(exchange, name)
+
+    @property
+    def key(self) -> str:
+        """Its name with its exchange, whichever that is."""
+        return f"{self.exchange}:{self.name}"
+
+    def __str__(self) -> str:
+        return self.name if self.exchange == DEFAULT_VENUE else self.key
 
 
 class Instrument(msgspec.Struct, frozen=True):
@@ -92,6 +116,18 @@ def parse_channel(text: str) -> Wanted:
     if interval not in set(Interval):
         raise UsageError(f'unknown kline interval "{interval}" in "{text}"', hint=f"known: {', '.join(Interval)}")
     return Wanted(Channel.KLINES, Interval(interval))
+
+
+def parse_pair(text: str) -> Pair:
+    """Read a pair, in any case.
+
+    >>> parse_pair("btcusdt"), str(parse_pair("kraken:BTCUSD"))
+    (Pair(exchange='binance', name='BTCUSDT'), 'kraken:BTCUSD')
+
+    Raises UsageError for anything else.
+    """
+    exchange, colon, name = text.rpartition(":")
+    return Pair(check_symbol(exchange).lower() if colon else DEFAULT_VENUE, check_symbol(name).upper())
 
 
 def check_symbol(text: str) -> str:

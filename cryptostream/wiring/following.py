@@ -10,12 +10,12 @@ from cryptostream import logs
 from cryptostream.bus import control
 from cryptostream.bus.ask import heed_cancellation, insist
 from cryptostream.bus.connect import Bus
-from cryptostream.bus.control import WATCHLIST, Request, Verdict
+from cryptostream.bus.control import WATCHLIST, Request, Verdict, Wishes
 from cryptostream.config import Config
 from cryptostream.engine.clock import SystemClock
 from cryptostream.errors import BusRefused, BusUnavailable, CryptostreamError, UsageError, VenueUnavailable
 from cryptostream.feed.source import Feed
-from cryptostream.model.instrument import Subscription
+from cryptostream.model.instrument import Pair, Subscription
 from cryptostream.model.ports import Clock
 from cryptostream.wiring import watchlist
 from cryptostream.wiring.basics import INGESTER, adopter
@@ -23,7 +23,7 @@ from cryptostream.wiring.ingest import Ingest
 from cryptostream.wiring.judging import Judged, Judging
 from cryptostream.wiring.listings import Listings
 from cryptostream.wiring.plans import Plan, subscriptions, untraded
-from cryptostream.wiring.watchlist import ADDED, REMOVED, Name
+from cryptostream.wiring.watchlist import ADDED, REMOVED
 
 LOOK_EVERY_S = 10.0
 """How often what is stored is looked at: it may have been changed while we could not hear of it."""
@@ -48,7 +48,7 @@ class Following:
         self._plans = plans
         self._base = [list(plan.pairs) for plan in plans]
         self._adopts = [plan.feed is adopter(config.feeds, plan.venue.name) for plan in plans]
-        self._bus = on
+        self._stored = control.Wishes(on, WATCHLIST) if on else None
         self._clock = clock
         self._by = by
         self._feeds: Sequence[Feed] = ()
@@ -65,9 +65,9 @@ class Following:
         return [replace(plan, subscriptions=self._wanted(number)) for number, plan in enumerate(self._plans)]
 
     @property
-    def followed(self) -> list[Name]:
+    def followed(self) -> list[Pair]:
         """The pairs that feeds follow now."""
-        return list(dict.fromkeys(Name(one.exchange, one.pair) for feed in self._feeds for one in feed.subscriptions))
+        return list(dict.fromkeys(Pair(one.exchange, one.pair) for feed in self._feeds for one in feed.subscriptions))
 
     def lead(self, stage: Ingest) -> None:
         """From now on these feeds, one for each plan, follow what is wished."""
@@ -93,42 +93,42 @@ class Following:
 
     async def restore(self, within_s: float) -> None:
         """Take over the watchlist that the bus holds; not allowed to, go on without. Raises BusUnavailable."""
-        if (bus := self._bus) is None:
+        if self._stored is None:
             return
         try:
-            stored = await insist(lambda: control.wishes(bus, WATCHLIST), self._clock, within_s)
+            stored = await insist(self._stored.read, self._clock, within_s)
         except BusRefused as refused:
             _log.warning("control.denied", role="ingest", why=str(refused))
-            self._bus = None
+            self._stored = None
             return
         if stored:
             await self._adopt(stored)
 
     async def __call__(self) -> None:
         """Obey and answer requests, and keep to what is stored, until cancelled."""
-        if self._bus is None or not self._feeds:
+        if self._stored is None or not self._feeds:
             return
         async with asyncio.TaskGroup() as tasks:
-            keeping = tasks.create_task(self._keep(self._bus))
-            await control.attend(self._bus, "ingest", self._by, self._clock, self.obey)
+            keeping = tasks.create_task(self._keep(self._stored))
+            await control.attend(self._stored.bus, "ingest", self._by, self._clock, self.obey)
             keeping.cancel()
 
     async def obey(self, request: Request) -> Sequence[Verdict]:
         """Do what a request wants, as far as that can be done. Raises UsageError, BusUnavailable, BusRefused."""
         if request.verb != "watchlist":
             raise UsageError(f'an ingester does not know what "{request.verb}" is')
-        assert self._bus is not None  # noqa: S101 - the request came by it
+        assert self._stored is not None  # noqa: S101 - the request came by it
         asked = watchlist.asked(request.args)
         async with self._turn:
             followed = self.followed  # before what another who obeys the same request has stored by now
-            await self._look(self._bus)
+            await self._look(self._stored)
             judged = await Judging(self._plans, self._listings, self._wishes, followed).judged(asked)
-            verdicts = await self._done(self._bus, judged)
+            verdicts = await self._done(self._stored, judged)
             told, left = {one.what for one in verdicts}, set(self.followed)
             gone = [name for name in followed if name not in left and str(name) not in told]
             return [*verdicts, *(Verdict(str(name), True, "followed no more") for name in gone)]
 
-    async def _done(self, bus: Bus, judged: Judged) -> Sequence[Verdict]:
+    async def _done(self, stored: Wishes, judged: Judged) -> Sequence[Verdict]:
         """Follow and store what is wished from now on; what is told of it."""
         before, verdicts = self._wishes, judged.verdicts
         self._wishes = dict(judged.wishes)
@@ -141,12 +141,12 @@ class Following:
         except BusRefused as refused:  # a stream that would be begun is a key of another type
             self._wishes = before
             return [with_(one, accepted=False, why=str(refused)) if one.accepted else one for one in verdicts]
-        await control.wish(bus, WATCHLIST, watchlist.changes(before, judged.wishes))
+        await stored.wish(watchlist.changes(before, judged.wishes))
         return verdicts
 
     # What is stored.
 
-    async def _keep(self, bus: Bus) -> None:
+    async def _keep(self, stored: Wishes) -> None:
         """Look again and again; what cannot be had, or followed, is told once and tried again."""
         told = ""
         while True:
@@ -154,21 +154,18 @@ class Following:
             await self._clock.sleep(LOOK_EVERY_S)
             try:
                 async with self._turn:
-                    await self._look(bus)
+                    await self._look(stored)
                 told = ""
             except CryptostreamError as error:
                 if str(error) != told:
                     _log.warning("watchlist.unread", why=str(error))
                 told = str(error)
 
-    async def _look(self, bus: Bus) -> None:
-        """Follow what is stored; a bus that came back empty is told what it held."""
-        stored = await control.wishes(bus, WATCHLIST)
-        if not stored and self._wishes:
-            _log.warning("watchlist.lost", why="the bus holds none any more; it is written again")
-            await control.wish(bus, WATCHLIST, self._wishes)
-        elif stored != self._wishes:
-            await self._adopt(stored)
+    async def _look(self, stored: Wishes) -> None:
+        """Follow what is stored."""
+        found = await stored.read()
+        if found != self._wishes:
+            await self._adopt(found)
         if self._due:
             await self._apply()
 
@@ -179,7 +176,7 @@ class Following:
         signs = {sign: [key for key, one in stored.items() if one == sign] for sign in (ADDED, REMOVED)}
         _log.info("watchlist.read", added=signs[ADDED], removed=signs[REMOVED])
 
-    async def _gone(self, plan: Plan) -> list[Name]:
+    async def _gone(self, plan: Plan) -> list[Pair]:
         """What was added on a plan's venue and is not traded there any more."""
         exchange = plan.venue.name
         if not (added := list(watchlist.added(exchange, self._wishes))):
@@ -192,15 +189,15 @@ class Following:
         gone = {pair: why for pair in added if (why := untraded(pair, listed))}
         for pair, why in gone.items():
             _log.warning("symbols.left_out", venue=exchange, symbol=pair, why=why)
-        return [Name(exchange, pair) for pair in gone]
+        return [Pair(exchange, pair) for pair in gone]
 
     # What is followed.
 
-    async def _apply(self, again: Collection[Name] = ()) -> None:
+    async def _apply(self, again: Collection[Pair] = ()) -> None:
         """Let each feed follow what it is to. What had to be left out stays so, unless it is wished for `again`."""
         self._due = True
         for number, feed in enumerate(self._feeds):
-            left_out = {one for one in feed.left_out if Name(one.exchange, one.pair) not in again}
+            left_out = {one for one in feed.left_out if Pair(one.exchange, one.pair) not in again}
             await feed.change([one for one in self._wanted(number) if one not in left_out])
         self._due = False
 

@@ -4,14 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptostream.bus.control import Verdict
-from cryptostream.errors import UsageError, VenueUnavailable
+from cryptostream.errors import VenueUnavailable
+from cryptostream.model.instrument import Pair
 from cryptostream.registry import did_you_mean
 from cryptostream.wiring.listings import Listings
 from cryptostream.wiring.plans import Plan, untraded
-from cryptostream.wiring.watchlist import ADDED, ALL, REMOVED, Asked, Name, name
+from cryptostream.wiring.watchlist import ADDED, ALL, REMOVED, Asked, named
 
 MOST_PAIRS = 2000
 """How many pairs a process may be asked to follow."""
+WATCHLIST = "watchlist"
+"""What is told of a request that names no symbol."""
 _SUGGESTED = 3
 """How many symbols of a request are told what they are close to; to look for that takes milliseconds."""
 
@@ -22,14 +25,14 @@ class Judged:
 
     wishes: Mapping[str, str]
     verdicts: Sequence[Verdict]
-    again: frozenset[Name] = frozenset()
+    again: frozenset[Pair] = frozenset()
 
 
 class Judging:
     """One request, judged against what is wished, what is `followed`, and what the venues of these plans trade."""
 
     def __init__(
-        self, plans: Sequence[Plan], listings: Listings, wishes: Mapping[str, str], followed: Sequence[Name]
+        self, plans: Sequence[Plan], listings: Listings, wishes: Mapping[str, str], followed: Sequence[Pair]
     ) -> None:
         self._plans = {plan.venue.name: plan for plan in plans}
         self._listings = listings
@@ -40,7 +43,7 @@ class Judging:
     async def judged(self, asked: Asked) -> Judged:
         """What becomes of a request."""
         if asked.reset:
-            return Judged({}, [Verdict("watchlist", True, "what is configured is followed")])
+            return Judged({}, [Verdict(WATCHLIST, True, "what is configured is followed")])
         if asked.replace is not None:
             return await self._replaced(asked.replace)
         added, refused = await self._addable(asked.add, MOST_PAIRS - len(self._followed))
@@ -51,23 +54,24 @@ class Judging:
 
     async def _replaced(self, words: Sequence[str]) -> Judged:
         """These and nothing else; where not one of ours can be followed, everything stays as it is."""
-        named, _ = _names(words)
+        asked, _ = _named(words)
         added, refused = await self._addable(words, MOST_PAIRS)
-        elsewhere = [one for one in named if one.exchange not in self._plans]
+        elsewhere = [one for one in asked if one.exchange not in self._plans]
         if words and not added and not elsewhere:
             return Judged(self._wishes, refused)
         others = {one.key: ADDED for one in elsewhere if self._wishes.get(one.key) == ADDED}  # others accepted them
         wishes = {ALL: REMOVED, **others, **{one.key: ADDED for one in added}}
-        return Judged(wishes, [*self._accepted(added), *refused], frozenset(added))
+        verdicts = [*self._accepted(added), *refused] or [Verdict(WATCHLIST, True, "nothing is followed")]
+        return Judged(wishes, verdicts, frozenset(added))
 
-    def _accepted(self, added: Sequence[Name]) -> list[Verdict]:
+    def _accepted(self, added: Sequence[Pair]) -> list[Verdict]:
         return [Verdict(str(one), True, "followed already" if one in self._followed else "") for one in added]
 
-    async def _addable(self, words: Sequence[str], room: int) -> tuple[list[Name], list[Verdict]]:
+    async def _addable(self, words: Sequence[str], room: int) -> tuple[list[Pair], list[Verdict]]:
         """Those that can be followed where there is room for so many new ones, and a refusal for each that cannot."""
-        named, refused = _names(words)
-        added: list[Name] = []
-        for one in named:
+        asked, refused = _named(words)
+        added: list[Pair] = []
+        for one in asked:
             if one in self._followed:
                 added.append(one)
             elif why := await self._hindrance(one, room):
@@ -77,7 +81,7 @@ class Judging:
                 room -= 1
         return added, refused
 
-    async def _hindrance(self, one: Name, room: int) -> str:
+    async def _hindrance(self, one: Pair, room: int) -> str:
         """Why a pair cannot be followed; empty where it can."""
         plan = self._plans.get(one.exchange)
         if plan is None:
@@ -86,7 +90,7 @@ class Judging:
             listed = await self._listings.of(plan)
         except VenueUnavailable as error:
             return str(error)
-        why = self._told(untraded(one.pair, listed), one.pair, listed)
+        why = self._told(untraded(one.name, listed), one.name, listed)
         return why or ("" if room > 0 else f"{MOST_PAIRS:,} pairs are followed, and that is the most")
 
     def _told(self, why: str, pair: str, known: Mapping[str, object]) -> str:
@@ -95,23 +99,17 @@ class Judging:
         self._suggestions -= 1
         return "; ".join(filter(None, (why, did_you_mean(pair, known))))
 
-    def _removable(self, words: Sequence[str]) -> tuple[list[Name], list[Verdict]]:
-        named, refused = _names(words)
+    def _removable(self, words: Sequence[str]) -> tuple[list[Pair], list[Verdict]]:
+        asked, refused = _named(words)
         known = {str(one): one for one in self._followed}
-        removed = [one for one in named if one in self._followed or self._wishes.get(one.key) == ADDED]
-        for one in named:
+        removed = [one for one in asked if one in self._followed or self._wishes.get(one.key) == ADDED]
+        for one in asked:
             if one not in removed:
                 refused.append(Verdict(str(one), False, self._told("is not followed", str(one), known)))
         return removed, refused
 
 
-def _names(words: Sequence[str]) -> tuple[list[Name], list[Verdict]]:
+def _named(words: Sequence[str]) -> tuple[list[Pair], list[Verdict]]:
     """The pairs that words name, each once, and a refusal for each that names none."""
-    named: dict[Name, None] = {}
-    refused: list[Verdict] = []
-    for word in words:
-        try:
-            named[name(word)] = None
-        except UsageError as error:
-            refused.append(Verdict(word[:40], False, f"{error}; {error.hint}"))
-    return list(named), refused
+    found, unlike = named(words)
+    return found, [Verdict(word, False, why) for word, why in unlike.items()]

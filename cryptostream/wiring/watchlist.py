@@ -5,13 +5,11 @@ followed but what has a `+`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import msgspec
 
-from cryptostream.bus.keys import DEFAULT_VENUE
 from cryptostream.errors import UsageError
-from cryptostream.model.instrument import check_symbol
+from cryptostream.model.instrument import Pair, parse_pair
 
 ALL = "*"
 ADDED, REMOVED = "+", "-"
@@ -19,32 +17,6 @@ MOST_NAMED = 500
 """How many symbols one request may name in each of its lists."""
 
 Wishes = Mapping[str, str]
-
-
-@dataclass(frozen=True, order=True)
-class Name:
-    """A pair of an exchange, as people name it: `BTCUSDT`, `kraken:BTCUSD`."""
-
-    exchange: str
-    pair: str
-
-    @property
-    def key(self) -> str:
-        """Its field among the wishes."""
-        return f"{self.exchange}:{self.pair}"
-
-    def __str__(self) -> str:
-        return self.pair if self.exchange == DEFAULT_VENUE else self.key
-
-
-def name(text: str) -> Name:
-    """A pair by the word for it; without an exchange it is the default venue's. Raises UsageError.
-
-    >>> str(name("btcusdt")), name("kraken:BTCUSD").exchange
-    ('BTCUSDT', 'kraken')
-    """
-    exchange, colon, pair = text.strip().rpartition(":")
-    return Name(check_symbol(exchange).lower() if colon else DEFAULT_VENUE, check_symbol(pair).upper())
 
 
 class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,9 +39,25 @@ def asked(args: Mapping[str, object]) -> Asked:
         raise UsageError("say one of: what to add and to remove, what to follow instead, or reset")
     if max(len(each) for each in (wanted.add, wanted.remove, wanted.replace or ())) > MOST_NAMED:
         raise UsageError(f"more than {MOST_NAMED} symbols at once")
-    if both := {word.upper() for word in wanted.add} & {word.upper() for word in wanted.remove}:
+    if both := set(named(wanted.add)[0]) & set(named(wanted.remove)[0]):
         raise UsageError(f"{min(both)} is to be added and removed")
     return wanted
+
+
+def named(words: Sequence[str]) -> tuple[list[Pair], dict[str, str]]:
+    """The pairs that words name, each once, and why other words name none.
+
+    >>> [str(pair) for pair in named(["btcusdt", "kraken:BTCUSD", "BTCUSDT"])[0]]
+    ['BTCUSDT', 'kraken:BTCUSD']
+    """
+    found: dict[Pair, None] = {}
+    unlike: dict[str, str] = {}
+    for word in words:
+        try:
+            found[parse_pair(word.strip())] = None
+        except UsageError as error:
+            unlike[word[:40]] = f"{error}; {error.hint}"
+    return list(found), unlike
 
 
 def pairs(base: Sequence[str], exchange: str, wishes: Wishes, others: Iterable[str], *, adopts: bool) -> list[str]:
@@ -84,7 +72,7 @@ def pairs(base: Sequence[str], exchange: str, wishes: Wishes, others: Iterable[s
     ['B']
     """
     unsaid = wishes.get(ALL, ADDED)
-    kept = [pair for pair in base if wishes.get(Name(exchange, pair).key, unsaid) == ADDED]
+    kept = [pair for pair in base if wishes.get(Pair(exchange, pair).key, unsaid) == ADDED]
     taken = set(others)
     return kept + [one for one in added(exchange, wishes) if one not in taken] if adopts else kept
 
@@ -92,9 +80,9 @@ def pairs(base: Sequence[str], exchange: str, wishes: Wishes, others: Iterable[s
 def added(exchange: str, wishes: Wishes) -> Iterator[str]:
     """The pairs of an exchange that were wished for."""
     for key, sign in wishes.items():
-        whose, _, pair = key.partition(":")
-        if sign == ADDED and whose == exchange:
-            yield pair
+        pair = Pair.of_key(key)
+        if sign == ADDED and pair.exchange == exchange:
+            yield pair.name
 
 
 def changes(before: Wishes, after: Wishes) -> dict[str, str | None]:

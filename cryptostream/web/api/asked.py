@@ -9,17 +9,16 @@ from fastapi import Path, Query
 from pydantic import AfterValidator, Field, StringConstraints
 
 from cryptostream.errors import UsageError
-from cryptostream.model.instrument import check_symbol
+from cryptostream.model.instrument import parse_pair
 from cryptostream.model.ports import Clock
 from cryptostream.model.times import moment
 from cryptostream.strategies.names import is_label
-from cryptostream.web.shown import MOST, NAME
+from cryptostream.web.shown import MOST, NAME, STREAM, STREAM_LONGEST
 
 STREAMS_MOST = 50
 """Names or globs of one reader."""
-_NAME_LONGEST = 200
 _WILDCARDS_MOST = 4  # each one multiplies the work of matching a key
-_STREAM = re.compile(rf"[\w.\-:{{}}*?]{{1,{_NAME_LONGEST}}}")
+_STREAM = re.compile(STREAM)
 _SYMBOL_LONGEST = 65  # a venue's name and a pair's
 _DEEPEST = 4
 _LONGEST_VALUE = 500
@@ -28,13 +27,12 @@ _LONGEST_VALUE = 500
 def pair(text: str) -> str:
     """A pair in capitals, behind its venue's name if that is not the default one.
 
-    >>> pair("btcusdt"), pair("kraken:BTCUSD")
-    ('BTCUSDT', 'kraken:BTCUSD')
+    >>> pair("btcusdt"), pair("kraken:BTCUSD"), pair("binance:BTCUSDT")
+    ('BTCUSDT', 'kraken:BTCUSD', 'BTCUSDT')
 
     Raises UsageError.
     """
-    venue, colon, symbol = text.rpartition(":")
-    return f"{check_symbol(venue).lower()}:{check_symbol(symbol).upper()}" if colon else check_symbol(text).upper()
+    return str(parse_pair(text))
 
 
 def pairs(texts: Iterable[str]) -> list[str]:
@@ -129,7 +127,7 @@ Streams = Annotated[
     str,
     Query(
         min_length=1,
-        max_length=STREAMS_MOST * _NAME_LONGEST,
+        max_length=STREAMS_MOST * STREAM_LONGEST,
         description=f"Names or globs of streams, separated by commas; at most {STREAMS_MOST}.",
         examples=["trades:BTCUSDT,signals:*"],
     ),

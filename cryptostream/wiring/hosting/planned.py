@@ -14,13 +14,12 @@ from cryptostream.bus import operate
 from cryptostream.bus.admin import ConsumerRow
 from cryptostream.bus.connect import Bus
 from cryptostream.bus.effects.forget import forget
-from cryptostream.bus.keys import DEFAULT_VENUE
 from cryptostream.config import Config, ConsumerConfig
 from cryptostream.config.alerts import AlertConfig
 from cryptostream.config.sinks import Params
 from cryptostream.config.strategies import AS, Wish, wish
 from cryptostream.errors import CryptostreamError, UsageError
-from cryptostream.model.instrument import Channel, Subscription, check_symbol
+from cryptostream.model.instrument import Channel, Subscription, parse_pair
 from cryptostream.registry import did_you_mean
 from cryptostream.web import shown
 from cryptostream.wiring.alerts import alert, groups
@@ -112,11 +111,10 @@ class Plans:
 
     def _stream(self, symbol: str) -> str:
         """The trades of a pair: `BTCUSDT`, or `kraken:BTCUSD`."""
-        venue, _, pair = symbol.rpartition(":")
-        if venue and venue not in registry.names("venues"):
-            raise UsageError(f'unknown venue "{venue[:40]}"', hint=did_you_mean(venue, registry.names("venues")))
-        wanted = Subscription(venue or DEFAULT_VENUE, Channel.TRADES, check_symbol(pair.upper()))
-        return keys(self.config)(wanted)
+        pair = parse_pair(symbol)
+        if pair.exchange not in (known := registry.names("venues")):
+            raise UsageError(f'unknown venue "{pair.exchange}"', hint=did_you_mean(pair.exchange, known))
+        return keys(self.config)(Subscription(pair.exchange, Channel.TRADES, pair.name))
 
     def _consumer(self, name: str, told: ConsumerConfig, wished: Wished, by: Any) -> Planned:
         wishes = [wish(each) for each in told.strategies]
