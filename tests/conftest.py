@@ -163,6 +163,14 @@ def fake_redis_url(_shared_fake: VolatileServer) -> str:
     return f"redis://{address[0]!s}:{address[1]}"
 
 
+one_engine = pytest.mark.parametrize(
+    "bus_url",
+    ["redis" if shutil.which("redis-server") or shutil.which("valkey-server") else "fakeredis"],
+    indirect=True,
+)
+"""For tests with a `bus_url` that are not about Redis: the quicker engine of those that are there."""
+
+
 @pytest.fixture(params=["fakeredis", "redis"])
 def bus_url(request: pytest.FixtureRequest) -> str:
     """One suite, two engines: an empty fakeredis, then an empty real server."""

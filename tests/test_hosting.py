@@ -14,7 +14,7 @@ from cryptostream import config
 from cryptostream.bus import admin, control, holding
 from cryptostream.bus.admin import ConsumerRow
 from cryptostream.bus.control import Request, Verdict
-from cryptostream.bus.group import source
+from cryptostream.bus.group import plan, source
 from cryptostream.engine.clock import SystemClock
 from cryptostream.errors import BusRefused, StateRefused
 from cryptostream.model import codec
@@ -25,10 +25,14 @@ from cryptostream.model.instrument import Channel, Subscription
 from cryptostream.strategies.desk import Desk
 from cryptostream.strategies.loading import make
 from cryptostream.transforms.bars import Bars, parse_bars
+from cryptostream.wiring.consumers import Consuming
 from cryptostream.wiring.hosting import Hosting, making, planned, wished
 from cryptostream.wiring.hosting import hosting as module
+from cryptostream.wiring.hosting.hosted import Hosted
+from cryptostream.wiring.hosting.planned import Planned
 from cryptostream.wiring.hosting.wished import Wished
 from tests.client.conftest import T0_MS, Market, market
+from tests.conftest import one_engine
 
 __all__ = ["market"]
 
@@ -49,6 +53,8 @@ Work = Callable[..., Any]
 def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rounds are made by `keep`, and members look often for streams that are free."""
     monkeypatch.setattr(module, "EVERY_S", 3600.0)
+    monkeypatch.setattr(control, "_BLOCK_MS", 50)
+    monkeypatch.setattr(plan, "BLOCK_S", 0.05)
     monkeypatch.setattr(source, "_RESCAN_S", 0.2)
 
 
@@ -73,7 +79,7 @@ def work(market: Market, tmp_path: Path) -> Work:
 
 
 async def put(market: Market, *numbers: int) -> None:
-    """Trades in waves, one each 250 ms; the number of a trade is its id."""
+    """Trades in waves, one each 500 ms; the number of a trade is its id."""
     pipeline = market.bus.command.pipeline(transaction=False)
     for number in numbers:
         wanted = Subscription("binance", Channel.TRADES, "BTCUSDT")
@@ -83,15 +89,15 @@ async def put(market: Market, *numbers: int) -> None:
 
 
 def price(number: int) -> str:
-    return f"{100 + 5 * sin(number / 20):.2f}"
+    return f"{100 + 5 * sin(number / 10):.2f}"
 
 
 def ts(number: int) -> Micros:
-    return Micros((T0_MS + number * 250) * 1000)
+    return Micros((T0_MS + number * 500) * 1000)
 
 
 def entry_id(number: int) -> str:
-    return f"{T0_MS + number * 250}-{number}"
+    return f"{T0_MS + number * 500}-{number}"
 
 
 def expected(numbers: Iterable[int], after: int = 0, **params: int) -> list[tuple[str, dict[str, str]]]:
@@ -160,56 +166,57 @@ async def read(market: Market, number: int, group: str) -> None:
 
 
 async def test_a_consumer_that_was_paused_goes_on_where_it_stood(market: Market, work: Work) -> None:
-    await put(market, *range(1, 320))
+    await put(market, *range(1, 160))
     async with work(momentum=MOMENTUM) as here:
-        await read(market, 319, "momentum")
+        await read(market, 159, "momentum")
         assert await obeyed(here, "pause", "momentum") == ""
-        await put(market, *range(320, 600))
+        await put(market, *range(160, 300))
         told = (await rows(market, here))["momentum"]
-        assert (told.state, told.read, told.started_by) == ("paused", 319, "configuration")
+        assert (told.state, told.read, told.started_by) == ("paused", 159, "configuration")
         assert (told.strategies, told.parameters["ma_cross"]["average"]) == ({"ma_cross": "ma_cross"}, "sma")
         assert await obeyed(here, "pause", "momentum") == "it was paused already"
     async with work(momentum=MOMENTUM) as here:  # who starts later finds it paused
         assert (await rows(market, here))["momentum"].state == "paused"
-        assert await market.entries(SIGNALS) == expected(range(1, 320))
+        assert await market.entries(SIGNALS) == expected(range(1, 160))
         await obeyed(here, "start", strategy="ma_cross")
-        await read(market, 599, "momentum")
+        await read(market, 299, "momentum")
         assert await wishes(market) == {}
-    assert await market.entries(SIGNALS) == expected(range(1, 600))
+    assert await market.entries(SIGNALS) == expected(range(1, 300))
 
 
 async def test_a_strategy_that_was_started_knows_the_past_and_signals_each_crossing_once_however_often_it_is_stopped(
     market: Market, work: Work
 ) -> None:
-    await put(market, *range(1, 320))
+    await put(market, *range(1, 160))
     async with work() as here:
         assert await obeyed(here, "start", **START, symbols=["btcusdt"]) == f"reads {TRADES} from now on"
         await stands(market, here, "ma_cross", "running")
-        await put(market, *range(320, 400))
-        await read(market, 399, "ma_cross")
+        await put(market, *range(160, 201))
+        await read(market, 200, "ma_cross")
         await obeyed(here, "stop", "ma_cross")
-        await put(market, *range(400, 500))
+        await put(market, *range(201, 250))
         await obeyed(here, "start", strategy="ma_cross")
-        await read(market, 499, "ma_cross")
+        await read(market, 249, "ma_cross")
         assert await obeyed(here, "start", strategy="ma_cross") == "it runs already"
         assert await refused(here, "start", strategy="ma_cross", bars="5s") == (
             '"ma_cross" runs with other settings; stop it first, or set its parameters'
         )
     async with work("there:2") as there:  # another process has it at once
-        await put(market, *range(500, 600))
-        await read(market, 599, "ma_cross")
+        await put(market, *range(250, 300))
+        await read(market, 299, "ma_cross")
         assert (await rows(market, there, "there:2"))["ma_cross"].started_by == "request"
         assert await obeyed(there, "stop", "ma_cross", remove=True) == "removed; its signals stay"
         assert await rows(market, there, "there:2") == {}
     assert await wishes(market) == {}
-    assert await market.entries(SIGNALS) == expected(range(1, 600), after=319)
+    assert await market.entries(SIGNALS) == expected(range(1, 300), after=159)
 
 
+@one_engine
 async def test_new_parameters_begin_anew_and_outlive_a_restart(market: Market, work: Work) -> None:
     told = {**MOMENTUM, "warm_up": True}
-    await put(market, *range(1, 320))
+    await put(market, *range(1, 160))
     async with work(momentum=told) as here:
-        await read(market, 319, "momentum")
+        await read(market, 159, "momentum")
         assert await refused(here, "parameters", "momentum", parameters={"fats": 5}) == (
             'strategy ma_cross has no parameter "fats"; did you mean "fast"?'
         )
@@ -217,13 +224,13 @@ async def test_new_parameters_begin_anew_and_outlive_a_restart(market: Market, w
         assert await obeyed(here, "parameters", "ma_cross", parameters={"fast": 5}) == (
             "it begins anew, warmed up with what came before"
         )
-        await put(market, *range(320, 450))
-        await read(market, 449, "momentum")
+        await put(market, *range(160, 225))
+        await read(market, 224, "momentum")
         assert (await rows(market, here))["momentum"].parameters["ma_cross"]["fast"] == 5
     async with work(momentum=told) as here:
-        await put(market, *range(450, 600))
-        await read(market, 599, "momentum")
-    whole = expected(range(1, 320)) + expected(range(1, 600), after=319, fast=5)
+        await put(market, *range(225, 300))
+        await read(market, 299, "momentum")
+    whole = expected(range(1, 160)) + expected(range(1, 300), after=159, fast=5)
     found = await market.entries(SIGNALS)  # the last digit of a sum depends on where it began
     assert [(at, one["side"]) for at, one in found] == [(at, one["side"]) for at, one in whole]
 
@@ -249,6 +256,7 @@ REFUSED = {
 }
 
 
+@one_engine
 async def test_what_cannot_be_done_is_refused_with_a_reason_and_changes_nothing(market: Market, work: Work) -> None:
     both = {**MOMENTUM, "strategies": ["rsi_trend", "rsi_reversion"]}
     recorder = {"read": "trades", "write": "console"}
@@ -262,34 +270,35 @@ async def test_what_cannot_be_done_is_refused_with_a_reason_and_changes_nothing(
 async def test_a_strategy_is_taken_over_when_its_process_is_gone_and_given_up_when_it_was(
     market: Market, work: Work
 ) -> None:
-    await put(market, *range(1, 320))
+    await put(market, *range(1, 160))
     async with work() as here, work("there:2") as there:
         await obeyed(here, "start", **START)
         await stands(market, here, "ma_cross", "running")
         assert await ask(there, "start", **START) is None  # it is not his to answer
         assert await ask(there, "pause", "ma_cross") is None
-        await put(market, *range(320, 400))
-        await read(market, 399, "ma_cross")
-        assert 0 < await market.bus.command.pttl("lease:strategy:ma_cross") <= holding.HELD_S * 1000
-        await market.bus.command.delete("lease:strategy:ma_cross")  # as after ten seconds of silence
+        await put(market, *range(160, 201))
+        await read(market, 200, "ma_cross")
+        assert 0 < await market.bus.command.pttl(holding.PREFIX + "ma_cross") <= holding.HELD_S * 1000
+        await market.bus.command.delete(holding.PREFIX + "ma_cross")  # as after ten seconds of silence
         assert await obeyed(there, "parameters", "ma_cross", parameters={"fast": 3}) == "it has these already"
-        await put(market, *range(400, 500))  # the one reads still, and the other does not yet
-        await read(market, 499, "ma_cross")
+        await put(market, *range(201, 250))  # the one reads still, and the other does not yet
+        await read(market, 249, "ma_cross")
         assert await rows(market, here) == {}
-        await put(market, *range(500, 600))
-        await read(market, 599, "ma_cross")
+        await put(market, *range(250, 300))
+        await read(market, 299, "ma_cross")
         await stands(market, there, "ma_cross", "running", "there:2")
-    assert await market.entries(SIGNALS) == expected(range(1, 600), after=319)
+    assert await market.entries(SIGNALS) == expected(range(1, 300), after=159)
 
 
+@one_engine
 async def test_what_a_strategy_by_request_fails_at_is_its_own_affair(market: Market, work: Work) -> None:
-    await put(market, *range(1, 320))
+    await put(market, *range(1, 160))
     async with work(momentum=MOMENTUM):
-        await read(market, 319, "momentum")
+        await read(market, 159, "momentum")
     async with work(other={"read": "trades", "write": "console"}) as here:
         await obeyed(here, "start", **START)
         await stands(market, here, "ma_cross", "running")
-        await put(market, 320)
+        await put(market, 160)
         await stands(market, here, "ma_cross", "failed")
         found = await rows(market, here)
         assert f'{SIGNALS} is written by group "momentum"' in found["ma_cross"].why
@@ -301,6 +310,7 @@ LARGE = {"fast": 50_000_000, "slow": 60_000_000}
 LONG = {"fast": 5_000, "slow": 10_001}
 
 
+@one_engine
 async def test_a_strategy_that_keeps_too_much_is_refused_before_anything_is_wished(market: Market, work: Work) -> None:
     async with work(momentum=MOMENTUM) as here:
         for params, why in ((LARGE, "fast must be a whole number from 1 to 100000"), (LONG, "10,000 at most")):
@@ -309,6 +319,7 @@ async def test_a_strategy_that_keeps_too_much_is_refused_before_anything_is_wish
         assert await wishes(market) == {}
 
 
+@one_engine
 async def test_a_stored_wish_that_cannot_be_made_has_failed_and_the_others_obey_as_ever(
     market: Market, work: Work
 ) -> None:
@@ -334,6 +345,7 @@ async def test_a_stored_wish_that_cannot_be_made_has_failed_and_the_others_obey_
         assert set(await wishes(market)) == {"a", "momentum", "other"}
 
 
+@one_engine
 async def test_what_takes_too_long_to_be_made_holds_up_nobody(
     market: Market, work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -350,6 +362,7 @@ async def test_what_takes_too_long_to_be_made_holds_up_nobody(
         assert await wishes(market) == {}
 
 
+@one_engine
 async def test_what_a_configured_consumer_fails_at_ends_the_process(market: Market, work: Work) -> None:
     await put(market, *range(1, 30))
     async with work(momentum=MOMENTUM):
@@ -360,6 +373,7 @@ async def test_what_a_configured_consumer_fails_at_ends_the_process(market: Mark
             await SystemClock().sleep(20)
 
 
+@one_engine
 async def test_a_bus_that_allows_no_requests_is_told_once_and_all_runs_as_configured(
     market: Market, work: Work, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -377,6 +391,42 @@ async def test_a_bus_that_allows_no_requests_is_told_once_and_all_runs_as_config
     await running
 
 
+async def test_what_was_paused_by_request_and_fails_when_it_goes_on_ends_no_process() -> None:
+    @asynccontextmanager
+    async def broken() -> AsyncIterator[Consuming]:
+        raise StateRefused("state of another version")
+        yield
+
+    def plan(*, is_paused: bool) -> Planned:
+        row = ConsumerRow(name="momentum", state="waiting", reads=["trades"])
+        return Planned(config.ConsumerConfig(read="trades", write="console"), is_paused, False, row, broken)
+
+    one = Hosted(plan(is_paused=True), SystemClock())
+    running = asyncio.create_task(one.run())
+    assert await one.settled(5)
+    one.change(plan(is_paused=False))
+    assert await one.settled(5)
+    assert (one.row().state, one.row().why) == ("failed", "state of another version")
+    one.end()
+    await running
+
+
+@one_engine
+async def test_as_many_strategies_are_started_by_request_as_are_promised_and_no_more(
+    market: Market, work: Work
+) -> None:
+    there = [f"there{number}" for number in range(99)]
+    await control.wish(market.bus, control.CONSUMERS, {name: wished.text(Wished(start=START)) for name in there})
+    others = holding.Holding(market.bus, "there:2")
+    await others.hold(there)
+    await others.close()
+    async with work() as here:
+        assert await obeyed(here, "start", **START, name="last") == "reads trades from now on"
+        assert await refused(here, "start", **START, name="more") == (
+            "100 strategies were started already; remove one: strategies stop NAME --remove"
+        )
+
+
 async def test_a_bus_that_has_lost_what_was_wished_is_told_again(market: Market, work: Work) -> None:
     async with work(momentum=MOMENTUM) as here:
         await obeyed(here, "pause", "momentum")
@@ -388,6 +438,7 @@ async def test_a_bus_that_has_lost_what_was_wished_is_told_again(market: Market,
         await stands(market, here, "momentum", "waiting")  # for a stream
 
 
+@one_engine
 async def test_a_request_on_the_bus_is_answered_with_a_verdict(market: Market, work: Work) -> None:
     async with work(momentum=MOMENTUM):
         args = {"name": "momentum"}

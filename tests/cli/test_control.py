@@ -12,12 +12,23 @@ from typer.testing import CliRunner, Result
 from cryptostream import config
 from cryptostream.bus import control
 from cryptostream.bus.connect import connect
+from cryptostream.bus.group import plan
 from cryptostream.cli import main
 from cryptostream.engine.clock import SystemClock
 from cryptostream.wiring.hosting import Hosting
+from tests.conftest import one_engine
 
 MOMENTUM = {"read": "trades", "strategies": [{"ma_cross": {"fast": 3}}], "write": "bus"}
 Run = Callable[..., Result]
+
+
+pytestmark = one_engine
+
+
+@pytest.fixture(autouse=True)
+def _quick_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "_BLOCK_MS", 50)
+    monkeypatch.setattr(plan, "BLOCK_S", 0.05)
 
 
 @pytest.fixture

@@ -18,9 +18,11 @@ from cryptostream.bus.connect import connect
 from cryptostream.bus.control import Request, Verdict
 from cryptostream.cli import main
 from cryptostream.engine.clock import SystemClock
+from tests.conftest import one_engine
 
 Run = Callable[..., Result]
 CLOCK = SystemClock()
+pytestmark = one_engine
 
 
 @pytest.fixture
@@ -34,14 +36,15 @@ def run(bus_url: str, tmp_path: Path) -> Run:
 @pytest.fixture
 def heard(bus_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Request]]:
     """What an ingester in another thread was asked, who takes everything but NOSUCHUSDT."""
-    monkeypatch.setattr(control, "_BLOCK_MS", 100)
+    monkeypatch.setattr(control, "_BLOCK_MS", 50)
     found: list[Request] = []
     ready, loop = threading.Event(), asyncio.new_event_loop()
 
     async def obey(request: Request) -> Sequence[Verdict]:
         found.append(request)
         named = [word for words in request.args.values() if isinstance(words, list) for word in words]
-        return [Verdict(one, one != "NOSUCHUSDT", "is not listed" * (one == "NOSUCHUSDT")) for one in named]
+        told = named or ["watchlist"]
+        return [Verdict(one, one != "NOSUCHUSDT", "is not listed" * (one == "NOSUCHUSDT")) for one in told]
 
     async def attend() -> None:
         async with connect(bus_url, data_dir=tmp_path, clock=CLOCK) as bus:
