@@ -29,13 +29,15 @@ curl -H 'content-type: application/json' -d '["SOLUSDT"]' localhost:8000/subscri
 
 A wish about what runs (`/subscribe`, strategies, consumers) becomes an entry of a stream, which every process that
 ingests or consumes obeys and answers. The answer says of each symbol or name whether it was accepted, and why not:
-200 where anything was, 409 where nothing was, 503 where nobody runs who could obey, 504 where nobody answered in time.
+200 where anything was, 409 where nothing was, 503 where nobody runs who could obey, 504 where nobody answered in time,
+who may still obey: the answer names the request.
 
 A websocket at `/ws?streams=trades:BTCUSDT,signals:*` tells the same as `/api/v1/events`: one JSON text per entry,
 `{{"stream": ..., "id": ..., "fields": {{...}}}}`. It is closed with 1008 where what was asked is wrong, and with 1013
 where the bus is out of reach, too many read already, or the reader is too slow. At most {readers} connections of both
 kinds are open at a time, each with at most {streams} names or globs; what a reader has not taken is kept up to 2 MiB,
-and a reader that is further behind, or takes nothing for 10 seconds, is cut.
+and a reader that is further behind, or takes nothing for 10 seconds, is cut, and told so where it still
+takes anything.
 """
 _REFUSALS = """## Refusals of every path
 

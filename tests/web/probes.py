@@ -216,7 +216,7 @@ class FakeCommands:
         if self.failing is not None:
             raise self.failing
         self.wished.append((verb, wanted))
-        verdicts = [verdict(each) for each in dict.fromkeys(what)]
+        verdicts = [verdict(each) for each in dict.fromkeys(what or (verb,))]
         return shown.Answered(request="1731605400123-0", verdicts=verdicts, unanswered=list(self.unanswered))
 
 

@@ -1,7 +1,7 @@
 """Wishes: what to follow, which strategies run and how. Each is a request that the running processes obey and answer.
 
 An answer says of each symbol or name whether it was accepted, and why not. Its status is 200 where anything was, 409
-where nothing was; 503 where nobody runs who could obey, 504 where nobody answered in time.
+where nothing was; 503 where nobody runs who could obey, 504 where nobody answered in time, who may still obey.
 """
 
 from collections.abc import Sequence
@@ -9,24 +9,21 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Response
 
-from cryptostream.errors import NotFound, Unreachable, UsageError
+from cryptostream.errors import NotFound, UsageError
 from cryptostream.registry import did_you_mean
 from cryptostream.transforms.bars import parse_bars
 from cryptostream.web import shown
 from cryptostream.web.api import asked
-from cryptostream.web.api.errors import Unanswered
 from cryptostream.web.probes import Commands, Probes
 
 _STRATEGIES, _CONSUMERS, _REALTIME = "/api/v1/strategies", "/api/v1/consumers", "/api/v1/realtime"
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     409: {"model": shown.Answered, "description": "All of it was refused."},
     503: {"model": shown.Failure, "description": "Nobody runs who could obey, or the bus is out of reach."},
-    504: {"model": shown.Failure, "description": "Nobody answered in time."},
+    504: {"model": shown.Failure, "description": "Nobody answered in time; it may still be obeyed."},
 }
 _NAMED: dict[int | str, dict[str, Any]] = {404: {"model": shown.Failure, "description": "There is none of that name."}}
 _UNWELL: dict[int | str, dict[str, Any]] = {503: {"model": shown.Realtime, "description": "Degraded."}}
-_INGESTS = ("no process that ingests", "start `cryptostream ingest` or `cryptostream run`")
-_CONSUMES = ("no process that consumes", "start `cryptostream consume` or `cryptostream run`")
 
 
 def routes(probes: Probes, commands: Commands) -> APIRouter:
@@ -43,7 +40,7 @@ def _watchlist(router: APIRouter, commands: Commands) -> None:
     async def subscribe(symbols: asked.Symbols, response: Response) -> shown.Answered:
         """A JSON list: `["BTCUSDT", "ETHUSDT"]`. Kept on the bus, so that it holds after a restart."""
         wanted = shown.Watchlist(add=asked.pairs(symbols))
-        return _said(await commands.watchlist(wanted), response, *_INGESTS)
+        return _said(await commands.watchlist(wanted), response)
 
     @router.delete("/subscribe", summary="Follow these symbols no more", tags=["watchlist"], responses=_ANSWERS)
     async def unsubscribe(
@@ -57,7 +54,7 @@ def _watchlist(router: APIRouter, commands: Commands) -> None:
         wanted = asked.pairs(body or [word for word in (symbols or "").split(",") if word])
         if not 0 < len(wanted) <= shown.MOST:
             raise UsageError(f"{len(wanted)} symbols", hint=f"a JSON list of 1 to {shown.MOST}, or ?symbols=A,B")
-        return _said(await commands.watchlist(shown.Watchlist(remove=wanted)), response, *_INGESTS)
+        return _said(await commands.watchlist(shown.Watchlist(remove=wanted)), response)
 
     @router.post(f"{_REALTIME}/watchlist", summary="Change what is followed", tags=["watchlist"], responses=_ANSWERS)
     async def watchlist(wanted: shown.Watchlist, response: Response) -> shown.Answered:
@@ -73,7 +70,9 @@ def _watchlist(router: APIRouter, commands: Commands) -> None:
             replace=None if wanted.replace is None else asked.pairs(wanted.replace),
             reset=wanted.reset,
         )
-        return _said(await commands.watchlist(checked), response, *_INGESTS)
+        if both := set(checked.add) & set(checked.remove):
+            raise UsageError(f"{min(both)} is to be added and removed")
+        return _said(await commands.watchlist(checked), response)
 
 
 def _strategies(router: APIRouter, probes: Probes, commands: Commands) -> None:
@@ -98,7 +97,7 @@ def _strategies(router: APIRouter, probes: Probes, commands: Commands) -> None:
                 "parameters": asked.parameters(wanted.parameters),
             }
         )
-        return _said(await commands.start(checked), response, *_CONSUMES)
+        return _said(await commands.start(checked), response)
 
     @router.get(f"{_STRATEGIES}/{{name}}", summary="How a strategy is", responses=_NAMED, **told)
     async def strategy(name: asked.Name) -> shown.Strategy:
@@ -108,12 +107,12 @@ def _strategies(router: APIRouter, probes: Probes, commands: Commands) -> None:
     async def start_again(name: asked.Name, response: Response) -> shown.Answered:
         """One that was stopped goes on where it was; one that is only installed starts on all pairs."""
         kind = next((one.kind for one in probes.strategies() if one.name == name), name)
-        return _said(await commands.start(shown.Start(strategy=kind, name=name)), response, *_CONSUMES)
+        return _said(await commands.start(shown.Start(strategy=kind, name=name)), response)
 
     @router.post(f"{_STRATEGIES}/{{name}}/stop", summary="Stop it", responses=_ANSWERS, **told)
     async def stop(name: asked.Name, response: Response) -> shown.Answered:
         """In order: what it has read is finished. What it remembers is kept."""
-        return _said(await commands.stop(name), response, *_CONSUMES)
+        return _said(await commands.stop(name), response)
 
     @router.get(f"{_STRATEGIES}/{{name}}/parameters", summary="Its parameters", responses=_NAMED, **told)
     async def parameters(name: asked.Name) -> dict[str, Any]:
@@ -127,7 +126,7 @@ def _strategies(router: APIRouter, probes: Probes, commands: Commands) -> None:
     ) -> shown.Answered:
         """Those that are named; the others stay. It begins anew with them: what it remembered is forgotten."""
         checked = asked.parameters(wanted)
-        return _said(await commands.parameters(name, checked), response, *_CONSUMES)
+        return _said(await commands.parameters(name, checked), response)
 
 
 def _consumers(router: APIRouter, probes: Probes, commands: Commands) -> None:
@@ -154,12 +153,12 @@ def _consumers(router: APIRouter, probes: Probes, commands: Commands) -> None:
     @router.post(f"{_CONSUMERS}/{{name}}/pause", summary="Pause a consumer", responses=_ANSWERS, **told)
     async def pause(name: asked.Name, response: Response) -> shown.Answered:
         """What it has read is finished and acknowledged; what comes waits in the stream, up to its bound."""
-        return _said(await commands.pause(name), response, *_CONSUMES)
+        return _said(await commands.pause(name), response)
 
     @router.post(f"{_CONSUMERS}/{{name}}/resume", summary="Resume a consumer", responses=_ANSWERS, **told)
     async def resume(name: asked.Name, response: Response) -> shown.Answered:
         """It goes on where it was."""
-        return _said(await commands.resume(name), response, *_CONSUMES)
+        return _said(await commands.resume(name), response)
 
 
 def _found(name: str, known: Sequence[shown.Strategy]) -> shown.Strategy:
@@ -169,11 +168,7 @@ def _found(name: str, known: Sequence[shown.Strategy]) -> shown.Strategy:
     raise NotFound(f"there is no strategy {name}", hint=did_you_mean(name, [one.name for one in known]))
 
 
-def _said(answered: shown.Answered, response: Response, nobody: str, way_out: str) -> shown.Answered:
-    if not answered.request:
-        raise Unreachable(f"there is {nobody} on this bus now", hint=way_out)
-    if not answered.verdicts and answered.unanswered:
-        raise Unanswered(f"no answer in time from {', '.join(answered.unanswered)}")
-    if answered.verdicts and not any(verdict.accepted for verdict in answered.verdicts):
+def _said(answered: shown.Answered, response: Response) -> shown.Answered:
+    if not any(verdict.accepted for verdict in answered.verdicts):
         response.status_code = 409
     return answered

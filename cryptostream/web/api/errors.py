@@ -14,6 +14,7 @@ from cryptostream.errors import (
     ConfigError,
     CryptostreamError,
     Fenced,
+    NoAnswer,
     NotFound,
     StateRefused,
     Unreachable,
@@ -29,6 +30,7 @@ _STATUS: Sequence[tuple[type[CryptostreamError], int]] = (
     (CheckFailed, 409),
     (Fenced, 409),
     (StateRefused, 409),
+    (NoAnswer, 504),
     (Unreachable, 503),
     (BusRefused, 503),
     (ConfigError, 422),
@@ -36,10 +38,6 @@ _STATUS: Sequence[tuple[type[CryptostreamError], int]] = (
 """The first that fits; anything else is our fault."""
 _SHOWN = 5
 _log = logs.get("web")
-
-
-class Unanswered(CryptostreamError):
-    """Processes that were to obey run, and none of them has answered in time."""
 
 
 def install(app: FastAPI) -> None:
@@ -60,8 +58,6 @@ def failure(status: int, error: str, hint: str = "", **headers: str) -> Response
 
 def status_of(error: CryptostreamError) -> int:
     """The status that an error ends with."""
-    if isinstance(error, Unanswered):
-        return 504
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
@@ -69,7 +65,7 @@ async def _told(request: Request, error: Any) -> Response:
     status = status_of(error)
     if status == 500:
         _log.error("web.failed", path=request.url.path, why=f"{type(error).__name__}: {error}")
-    shown = str(error) if status < 500 else without_addresses(str(error))
+    shown = without_addresses(str(error)) if status in (500, 503) else str(error)
     return failure(status, _plain(shown), _plain(error.hint))
 
 

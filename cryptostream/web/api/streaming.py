@@ -1,8 +1,8 @@
 """Entries as they come, to whoever keeps a connection open: Server-Sent Events, and the same over a websocket.
 
 What was not sent yet waits in a backlog of at most BACKLOG_BYTES, and one batch. A reader that lets it grow further,
-or takes nothing for STUCK_S, is cut and told why: nobody's slowness costs others anything. What a reader missed it
-finds by `/api/v1/trades/{pair}?since=`.
+or takes nothing for STUCK_S, is cut, and told why where it still takes anything: nobody's slowness costs others
+anything. What a reader missed it finds by `/api/v1/trades/{pair}?since=`.
 """
 
 import asyncio
@@ -69,7 +69,8 @@ def routes(probes: Probes, clock: Clock) -> APIRouter:
     )
     async def events(streams: asked.Streams, raw: _Raw = False) -> Response:
         """One event per entry: its id is the entry's, its data the entry with its stream. A comment is sent when
-        nothing came for 15 seconds. A reader that is too slow is sent an event `cut` that says so, and let go.
+        nothing came for 15 seconds. A reader that is too slow is let go; an event `cut` says so where
+        it still takes anything.
         """
         return _Events(_read(probes, streams), raw, seats, clock)
 
