@@ -16,7 +16,7 @@ from cryptostream.config import Config
 from cryptostream.config.loading import load
 from cryptostream.engine.clock import SystemClock
 from cryptostream.engine.stats import PairFacts
-from cryptostream.errors import NotFound, UsageError
+from cryptostream.errors import NotFound, Unreachable, UsageError
 from cryptostream.model import codec
 from cryptostream.model.events import KlineRecord, Micros
 from cryptostream.model.instrument import Channel, Interval, Subscription
@@ -54,7 +54,8 @@ class Served:
     async def ingests(self, **facts: Any) -> None:
         """Somebody ingests and is well, unless told."""
         told = {"ingest": {"active_connections": 1, "total_messages": 7}, "pairs_count": 1, "at": self.clock.now_ns()}
-        await admin.write_counters(self.bus, "a:1", {**told, "host": "a", "pid": 1, **facts})
+        told |= {"host": "a", "pid": 1, **facts}
+        await admin.write_counters(self.bus, f"{told['host']}:{told['pid']}", told)
 
     async def consumes(self, *rows: ConsumerRow) -> None:
         await admin.write_consumers(self.bus, "a:2", Consumers(host="a", pid=2, consumers=list(rows)))
@@ -192,6 +193,22 @@ async def test_what_is_wrong_is_said_in_words(served: Served, facts: dict[str, A
     await served.look()
     assert [why for why in served.wrong if words in why]
     assert "10.0.0.1" not in str(served.probes.health())
+
+
+NAMES = [("trader-box", 123456), ("trader-box", 7), ("3fa9c1", 4242), ("10.0.0.1", 31337), ("box", 99)]
+
+
+@pytest.mark.parametrize(("host", "pid"), NAMES)
+async def test_health_is_for_anybody_and_names_no_process(served: Served, host: str, pid: int) -> None:
+    for number in (pid, pid + 1):
+        facts = {"ingest": {"active_connections": 0}, "trouble": f"no answer from redis://{host}:{number}/0"}
+        await served.ingests(host=host, pid=number, **facts)
+    await served.look()
+    assert served.probes.health().reasons == [
+        "the bus takes nothing from an ingester: no answer from the server",
+        "an ingester has no connection to an exchange",
+    ]
+    assert f"{host}:{pid} has no connection to an exchange" in served.wrong
 
 
 async def test_all_is_well_with_an_ingester_that_is(served: Served) -> None:
@@ -404,9 +421,9 @@ async def test_events_are_what_comes_from_now_on(served: Served) -> None:
 
 
 async def test_wish_that_nobody_can_obey_is_refused_with_the_way_out(served: Served) -> None:
-    told = await served.commands.watchlist(shown.Watchlist(add=["BTCUSDT"], remove=["ETHUSDT"]))
-    assert [(one.what, one.accepted) for one in told.verdicts] == [("BTCUSDT", False), ("ETHUSDT", False)]
-    assert "cryptostream ingest" in told.verdicts[0].why
+    with pytest.raises(Unreachable) as told:
+        await served.commands.watchlist(shown.Watchlist(add=["BTCUSDT"], remove=["ETHUSDT"]))
+    assert "cryptostream ingest" in told.value.hint
 
 
 async def test_stream_that_is_gone_is_gone_from_everything(served: Served) -> None:

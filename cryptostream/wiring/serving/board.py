@@ -60,6 +60,8 @@ class Look:
     published_per_s: float | None = None
     severe: Sequence[str] = ()
     """Why health is bad, in words."""
+    unnamed: Sequence[str] = ()
+    """The same for anybody: no process is named."""
     wrong: Sequence[str] = ()
     """What else is wrong."""
     letters: Mapping[str, int] = field(default_factory=dict)
@@ -257,6 +259,7 @@ class Board:
             messages_per_s=self._flow.rate("ingest", "total_messages"),
             published_per_s=self._flow.rate("publisher", "publish_count"),
             severe=wrong.of_ingesters(self._counters),
+            unnamed=wrong.of_ingesters(self._counters, wrong.unnamed),
             wrong=[
                 *wrong.of_data(self._counters, silent),
                 *wrong.of_consumers(self._consumers),

@@ -12,11 +12,6 @@ from cryptostream.wiring.basics import INGESTER
 from cryptostream.wiring.serving import letters
 from cryptostream.wiring.serving.jobs import Jobs
 
-_NOBODY: Mapping[Role, str] = {
-    "ingest": "no ingester runs; start one with cryptostream ingest",
-    "consume": "no process with consumers runs; start one with cryptostream consume",
-}
-
 
 class BusCommands:
     """See `web.probes.Commands`."""
@@ -27,23 +22,22 @@ class BusCommands:
         self._clock = SystemClock()
 
     async def watchlist(self, wanted: shown.Watchlist) -> shown.Answered:
-        whats = [*wanted.add, *wanted.remove, *(wanted.replace or ())]
-        return await self._ask("watchlist", wanted.model_dump(), "ingest", whats or ["the watchlist"])
+        return await self._ask("watchlist", wanted.model_dump(), "ingest")
 
     async def start(self, wanted: shown.Start) -> shown.Answered:
-        return await self._ask("start", wanted.model_dump(), "consume", [wanted.name or wanted.strategy])
+        return await self._ask("start", wanted.model_dump(), "consume")
 
     async def stop(self, name: str) -> shown.Answered:
-        return await self._ask("stop", {"name": name}, "consume", [name])
+        return await self._ask("stop", {"name": name}, "consume")
 
     async def parameters(self, name: str, parameters: Mapping[str, Any]) -> shown.Answered:
-        return await self._ask("parameters", {"name": name, "parameters": dict(parameters)}, "consume", [name])
+        return await self._ask("parameters", {"name": name, "parameters": dict(parameters)}, "consume")
 
     async def pause(self, consumer: str) -> shown.Answered:
-        return await self._ask("pause", {"name": consumer}, "consume", [consumer])
+        return await self._ask("pause", {"name": consumer}, "consume")
 
     async def resume(self, consumer: str) -> shown.Answered:
-        return await self._ask("resume", {"name": consumer}, "consume", [consumer])
+        return await self._ask("resume", {"name": consumer}, "consume")
 
     async def retry(self, queue: str, ids: Sequence[str]) -> int:
         return await letters.retry(self._bus, queue, ids)
@@ -51,13 +45,9 @@ class BusCommands:
     async def backtest(self, wanted: shown.Backtest) -> shown.Job:
         return await self._jobs.ask(wanted)
 
-    async def _ask(self, verb: str, args: Mapping[str, Any], role: Role, whats: Sequence[str]) -> shown.Answered:
+    async def _ask(self, verb: str, args: Mapping[str, Any], role: Role) -> shown.Answered:
         outcome = await control.ask(self._bus, verb, args, role=role, by=INGESTER, clock=self._clock)
-        found = answered(outcome)
-        if found.request:
-            return found
-        refused = [shown.Verdict(what=what, accepted=False, why=_NOBODY[role]) for what in dict.fromkeys(whats)]
-        return found.model_copy(update={"verdicts": refused})
+        return answered(outcome)
 
 
 def answered(outcome: Outcome) -> shown.Answered:

@@ -67,7 +67,8 @@ class BusProbes:
         )
 
     def health(self) -> shown.Health:
-        look, reasons = self._board.look, self._severe()
+        look = self._board.look
+        reasons = self._away() or list(look.unnamed)
         ticks = sum(int(one.ingest.get("total_messages", 0)) for one in look.counters)
         live = sum(int(one.ingest.get("active_connections", 0)) for one in look.counters)
         newest = max((quote.ts for quote in look.quotes if quote.ts), default=None)

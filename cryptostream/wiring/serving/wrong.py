@@ -1,10 +1,10 @@
 """What is wrong now, in words, the worst first: what an operator would want to be told. Pure."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cryptostream.bus.admin import Consumers, Counters
+from cryptostream.bus.admin import ConsumerRow, Consumers, Counters
 from cryptostream.bus.glance import GroupAt
 from cryptostream.engine.stats import PairFacts
 from cryptostream.web import shown
@@ -21,8 +21,14 @@ _SHOWN = 3
 _OLD_STEPS = 12
 
 
-def of_ingesters(found: Sequence[Counters]) -> list[str]:
+Named = Callable[[Counters], str]
+"""What a process is called: by all that is known of it, or as one of many."""
+
+
+def of_ingesters(found: Sequence[Counters], named: Named = process_of) -> list[str]:
     """Why nothing, or not everything, comes from exchanges, or goes to the bus. These make health bad.
+
+    `named` gives the words for a process; several of the same words are told once.
 
     >>> of_ingesters([])
     ['no ingester runs: nothing new comes from an exchange; start one with cryptostream ingest']
@@ -33,13 +39,18 @@ def of_ingesters(found: Sequence[Counters]) -> list[str]:
     for one in found:
         if one.trouble or one.publisher.get("troubled"):
             why = without_addresses(one.trouble) or "see its log"
-            told.append(f"the bus takes nothing from {process_of(one)}: {why}")
+            told.append(f"the bus takes nothing from {named(one)}: {why}")
         if one.pairs_count and not one.ingest.get("active_connections"):
-            told.append(f"{process_of(one)} has no connection to an exchange")
+            told.append(f"{named(one)} has no connection to an exchange")
         spooled = one.publisher.get("spool_bytes", 0)
         if spooled and one.publisher.get("overflowed"):
-            told.append(f"the spool of {process_of(one)} is full: what has no room is fetched again later")
-    return told
+            told.append(f"the spool of {named(one)} is full: what has no room is fetched again later")
+    return list(dict.fromkeys(told))
+
+
+def unnamed(_: Counters) -> str:
+    """For whoever has shown no token: neither host nor number."""
+    return "an ingester"
 
 
 def of_data(found: Sequence[Counters], silent: Iterable[PairFacts]) -> list[str]:
@@ -52,7 +63,7 @@ def of_data(found: Sequence[Counters], silent: Iterable[PairFacts]) -> list[str]
             told.append(f"data of {process_of(one)} is {one.lag_ms / 1000:.1f} s late")
     told += _counted("gap is open", "gaps are open", [gap_of(fact) for fact in filling(found)])
     told += _counted("pair is silent", "pairs are silent", [_named(fact) for fact in silent])
-    left = [_named(fact) for one in found for fact in one.unwell if fact.state == "left out"]
+    left = [_why(fact) for one in found for fact in one.unwell if fact.state == "left out"]
     return [*told, *_counted("pair is left out", "pairs are left out", left)]
 
 
@@ -77,7 +88,7 @@ def of_consumers(found: Sequence[Consumers]) -> list[str]:
     return [
         f"consumer {row.name} {'has failed' if row.state == 'failed' else 'cannot work'}: {without_addresses(row.why)}"
         for row in rows
-        if row.state == "failed" or (row.why and row.state != "paused")
+        if _is_unwell(row)
     ]
 
 
@@ -175,15 +186,29 @@ def _counted(one: str, many: str, what: Sequence[str]) -> list[str]:
     return [f"{len(what)} {one if len(what) == 1 else many}: {'; '.join(what[:_SHOWN])}{more}"]
 
 
+def _why(fact: PairFacts) -> str:
+    why = without_addresses(fact.note)
+    return f"{_named(fact)}{f' ({why})' if why else ''}"
+
+
 def _named(fact: PairFacts) -> str:
+    """As the bus has it; a pair that is left out of everything has no channel.
+
+    >>> _named(PairFacts(exchange="binance", channel="klines:1m", pair="BTCUSDT"))
+    'binance klines:BTCUSDT:1m'
+    >>> _named(PairFacts(exchange="binance", channel="", pair="BTCUPUSDT"))
+    'binance BTCUPUSDT'
+    """
+    if not fact.channel:
+        return f"{fact.exchange} {fact.pair}"
     channel, _, interval = fact.channel.partition(":")
     return f"{fact.exchange} {channel}:{fact.pair}{':' * bool(interval)}{interval}"
 
 
 def of_realtime(found: Sequence[shown.Consumer]) -> list[str]:
     """Why consumers are not well: failed, waiting for the bus, or stopped by whoever ran them."""
-    return [
-        f"{one.name}: {without_addresses(one.why) or 'failed'}"
-        for one in found
-        if one.state == "failed" or (one.why and one.state != "paused")
-    ]
+    return [f"{one.name}: {without_addresses(one.why) or 'failed'}" for one in found if _is_unwell(one)]
+
+
+def _is_unwell(one: ConsumerRow | shown.Consumer) -> bool:
+    return one.state == "failed" or bool(one.why and one.state != "paused")
