@@ -67,7 +67,10 @@ class Probes(Protocol):
         """
 
     def events(self, streams: Sequence[str]) -> AsyncIterator[Sequence[Entry]]:
-        """What comes to these streams (names or globs), in batches, for ever; what is there already does not."""
+        """What comes to these streams (names or globs), in batches, for ever; what is there already does not.
+
+        Raises UsageError at once, before anybody reads, for what is no stream, and where too many match.
+        """
 
     async def letters(self, limit: int = 100) -> Sequence[shown.Letter]:
         """The newest dead letters of all queues."""
@@ -88,7 +91,10 @@ class Probes(Protocol):
 
 
 class Commands(Protocol):
-    """What may be wished for. Each waits for the answers of the processes that are to obey."""
+    """What may be wished for. Each waits for the answers of the processes that are to obey.
+
+    Raises Unreachable where none of them runs, NoAnswer where none had anything to say in time.
+    """
 
     async def watchlist(self, wanted: shown.Watchlist) -> shown.Answered:
         """Follow these pairs, too, or no more."""

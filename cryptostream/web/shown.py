@@ -14,6 +14,9 @@ MOST = 500
 """How many a list may hold that is asked for, or sent."""
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$"
 """What a strategy, a consumer, a report is called."""
+STREAM_LONGEST = 200
+STREAM = rf"[\w.\-:{{}}*?]{{1,{STREAM_LONGEST}}}"
+"""What a stream is called, or a glob of streams."""
 
 
 class Body(BaseModel):
@@ -325,7 +328,7 @@ class Backtest(Body):
 class Retry(Body):
     """Dead letters to put back, by the ids they have in their queue."""
 
-    queue: str = Field(min_length=1, max_length=200)
+    queue: str = Field(min_length=1, max_length=STREAM_LONGEST)
     ids: list[str] = Field(min_length=1, max_length=MOST)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cryptostream.engine.clock import SystemClock
-from cryptostream.errors import BusUnavailable
+from cryptostream.errors import BusUnavailable, UsageError
 from cryptostream.testing import ManualClock
 from cryptostream.web import site
 from cryptostream.web.api import streaming
@@ -150,6 +150,21 @@ async def test_a_websocket_says_why_it_is_closed(app: Any, probes: FakeProbes, q
     assert talk.said[1]["code"] == code
     assert talk.said[1]["reason"].startswith(why)
     assert len(talk.said[1]["reason"]) <= 120
+
+
+async def test_more_streams_than_one_can_follow_are_refused_before_anything_is_sent(
+    app: Any, probes: FakeProbes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: Any) -> Any:
+        raise UsageError("2,001 streams match", hint="at most 2,000 can be followed at once")
+
+    monkeypatch.setattr(probes, "events", refused)
+    async with asked(app, "/api/v1/events", BTC) as talk:
+        await talk.until(lambda talk: talk.ended)
+    assert (talk.said[0]["status"], json.loads(talk.body)["error"]) == (422, "2,001 streams match")
+    async with asked(app, "/ws", BTC, kind="websocket") as talk:
+        await talk.until(lambda talk: len(talk.said) == 2)
+    assert (talk.said[1]["code"], talk.said[1]["reason"][:19]) == (1008, "2,001 streams match")
 
 
 async def test_events_are_refused_while_the_bus_is_away(app: Any, probes: FakeProbes) -> None:

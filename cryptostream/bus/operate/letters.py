@@ -112,4 +112,4 @@ async def _in_state(bus: Bus, group: str, stream: str, entry_id: str) -> str:
 
 
 def _value(name: str, text: str) -> str | int:
-    return int(text) if name in _NUMBERS and text.isdecimal() and text.isascii() else text
+    return int(text) if name in _NUMBERS and text.isdecimal() and text.isascii() and len(text) < 20 else text

@@ -4,23 +4,24 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cryptostream.bus import history
 from cryptostream.bus.connect import Bus
+from cryptostream.bus.glance import Glance, Glimpse, entry
 from cryptostream.bus.operate import letters
 from cryptostream.errors import NotFound, UsageError
 from cryptostream.model.events import Entry
 from cryptostream.web import shown
+from cryptostream.wiring.serving import pages
+from cryptostream.wiring.serving.times import utc
 
 _ID = re.compile(r"\d{1,19}-\d{1,19}", re.ASCII)
 _LONGEST = 500
-_MOST_QUEUES = 200
 
 
-async def newest(bus: Bus, limit: int) -> list[shown.Letter]:
-    """The newest of all queues, newest first."""
-    queues = (await history.streams(bus, f"{letters.PREFIX}*"))[:_MOST_QUEUES]
-    found = await history.latest(bus, dict.fromkeys(queues, "+"), limit)
-    return [_letter(entry) for entry in reversed(found)]
+async def newest(glance: Glance, there: Mapping[str, Glimpse], limit: int) -> list[shown.Letter]:
+    """The newest of all queues, newest first; `there` is a look at all streams."""
+    queues = [name for name in there if name.startswith(letters.PREFIX)]
+    found = await pages.newest(glance, there, queues, limit)
+    return [_letter(entry(queue, raw)) for queue, raw in reversed(found)]
 
 
 async def retry(bus: Bus, queue: str, ids: Sequence[str]) -> int:
@@ -47,14 +48,14 @@ def _check_id(entry_id: str) -> None:
         raise UsageError(f"not the id of a letter: {entry_id[:80]!a}", hint="as in 1731605400123-0")
 
 
-def _letter(entry: Entry) -> shown.Letter:
-    told: Mapping[str, Any] = letters.contents(entry)
-    why = told.get("error") or told.get("reason") or ""
+def _letter(found: Entry) -> shown.Letter:
+    told: Mapping[str, Any] = letters.contents(found)
+    why, at = told.get("error") or told.get("reason") or "", utc(told.get("ts"))
     return shown.Letter(
-        id=entry.entry_id,
-        queue=entry.stream,
+        id=found.entry_id,
+        queue=found.stream,
         stream=str(told.get("stream") or told.get("source") or ""),
         entry=str(told.get("entry_id") or ""),
         error=str(why)[:_LONGEST],
-        ts=f"{str(told['ts'])[:23]}Z" if told.get("ts") else None,
+        ts=f"{at[:23]}Z" if at else None,
     )

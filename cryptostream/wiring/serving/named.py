@@ -1,27 +1,20 @@
 """Which pair a stream is about, by its name; and names from outside, checked before they become keys."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import translate
 from functools import lru_cache
 from typing import NamedTuple
 
-from cryptostream.bus.keys import DEFAULT_VENUE
 from cryptostream.errors import UsageError
-from cryptostream.model.instrument import check_symbol
+from cryptostream.model.instrument import DEFAULT_VENUE, Pair, parse_pair
 from cryptostream.strategies.names import is_label
+from cryptostream.web.shown import STREAM
 
-_STREAM = re.compile(r"[\w.\-:{}*?]{1,160}", re.UNICODE)
+MOST_STREAMS = 2_000
+"""Streams that one reader can follow."""
+_STREAM = re.compile(STREAM)
 _CHANNELS = ("trades", "agg_trades", "klines", "signals")
-
-
-class Pair(NamedTuple):
-    """A pair of an exchange, as people write it: `BTCUSDT`, `kraken:BTCUSD`."""
-
-    exchange: str
-    name: str
-
-    def __str__(self) -> str:
-        return self.name if self.exchange == DEFAULT_VENUE else f"{self.exchange}:{self.name}"
 
 
 class Named(NamedTuple):
@@ -41,6 +34,8 @@ def named(stream: str) -> Named | None:
 Named(channel='klines', pair=Pair(exchange='kraken', name='BTCUSD'), of='1m'))
     >>> named("signals:macd_rsi:BTCUSDT").of, named("events:binance")
     ('macd_rsi', None)
+    >>> named("trades:<b>"), named("trades:")
+    (None, None)
     """
     channel, *parts = stream.split(":")
     of = ""
@@ -49,17 +44,8 @@ Named(channel='klines', pair=Pair(exchange='kraken', name='BTCUSD'), of='1m'))
     if channel not in _CHANNELS or not 1 <= len(parts) <= 2 or bool(of) != (channel in ("klines", "signals")):
         return None
     venue = parts[0] if len(parts) == 2 else DEFAULT_VENUE
-    return Named(channel, Pair(venue, parts[-1].removeprefix("{").removesuffix("}")), of)
-
-
-def pair(text: str) -> Pair:
-    """A pair as somebody asks for it. Raises UsageError.
-
-    >>> pair("btcusdt"), pair("kraken:BTCUSD")
-    (Pair(exchange='binance', name='BTCUSDT'), Pair(exchange='kraken', name='BTCUSD'))
-    """
-    venue, colon, name = text.rpartition(":")
-    return Pair(check_symbol(venue).lower() if colon else DEFAULT_VENUE, check_symbol(name).upper())
+    pair = Pair(venue, parts[-1].removeprefix("{").removesuffix("}"))
+    return Named(channel, pair, of) if is_askable(pair) else None
 
 
 def strategy(text: str) -> str:
@@ -80,6 +66,24 @@ def pattern(text: str) -> str:
     return text
 
 
+def check_few(patterns: Sequence[str], there: Iterable[str]) -> None:
+    """Raises UsageError where more of the streams that are there match than one reader can follow."""
+    matches = re.compile("|".join(map(translate, patterns))).match
+    found = sum(matches(name) is not None for name in there)
+    if found > MOST_STREAMS:
+        raise UsageError(f"{found:,} streams match", hint=f"at most {MOST_STREAMS:,} can be followed at once")
+
+
 def about(told: Mapping[str, str]) -> Pair | None:
     """The pair that an entry is about, by its own fields."""
-    return Pair(told["exchange"], told["pair"]) if "exchange" in told and "pair" in told else None
+    pair = Pair(told.get("exchange", ""), told.get("pair", ""))
+    return pair if is_askable(pair) else None
+
+
+def is_askable(pair: Pair) -> bool:
+    """Whether anybody could ask for a pair of which the bus tells."""
+    try:
+        parse_pair(pair.key)
+    except UsageError:
+        return False
+    return True

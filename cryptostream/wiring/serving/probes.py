@@ -1,8 +1,7 @@
 """Probes: what the web may ask, answered from the newest look at the bus, or by the bus itself."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from heapq import nlargest
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,30 +9,26 @@ from typing import Any
 from cryptostream import __version__
 from cryptostream.bus import admin, history
 from cryptostream.bus.connect import Bus
-from cryptostream.bus.glance import PAGE, Glance, Raw, id_of
+from cryptostream.bus.glance import Glance, Raw
 from cryptostream.bus.keys import indicators_key
 from cryptostream.config import Config
 from cryptostream.engine.clock import SystemClock
 from cryptostream.errors import NotFound, UsageError
-from cryptostream.model.entryid import parse_id
 from cryptostream.model.events import Entry
-from cryptostream.model.instrument import Channel, Interval, Subscription
+from cryptostream.model.instrument import Channel, Interval, Pair, Subscription, parse_pair
 from cryptostream.registry import did_you_mean
 from cryptostream.web import shown
 from cryptostream.web.health import Watched, is_loopback, without_addresses
 from cryptostream.wiring.basics import is_tagged, keys
-from cryptostream.wiring.serving import hosted, letters, named, reading, wrong
+from cryptostream.wiring.serving import hosted, letters, named, pages, reading, wrong
 from cryptostream.wiring.serving.bars import Shelf
 from cryptostream.wiring.serving.board import Board
 from cryptostream.wiring.serving.flow import process_of
 from cryptostream.wiring.serving.jobs import Jobs
-from cryptostream.wiring.serving.named import Named, Pair
 from cryptostream.wiring.serving.times import stamp
 
 MOST_ENTRIES = 5_000
 _EVENTS_AT_ONCE = 200
-_MOST_STREAMS = 2_000
-_ASKED_AT_ONCE = 20
 
 
 class BusProbes:
@@ -146,7 +141,7 @@ class BusProbes:
             and (pairs is None or read.pair in pairs)
             and (not of or read.of == of)
         }
-        newest = await self._newest(streams, limit, since_ms)
+        newest = await pages.newest(self._glance, self._board.look.glimpses, streams, limit, since_ms or 0)
         found = [reading.signal(streams[name], raw) for name, raw in newest]
         return [one for one in found if one is not None]
 
@@ -156,25 +151,18 @@ class BusProbes:
         _check(limit)
         stream = self._stream_of(self._meant(pair)[0])
         until = "+" if until_ms is None else str(until_ms)
-        found: list[Raw] = []
+
+        async def back(place: str, count: int) -> list[Raw]:
+            return (await self._glance.newest({stream: place}, count))[0]
+
+        async def on(place: str, count: int) -> list[Raw]:
+            return await self._glance.page(stream, place, until, count)
+
         if since_ms is None:
-            while len(found) < limit:
-                [page] = await self._glance.newest({stream: until}, min(PAGE, limit - len(found)))
-                found += page
-                if len(page) < PAGE:
-                    break
-                until = f"({id_of(page[-1])}"
-            found.reverse()
+            found = (await pages.upto(limit, until, back))[::-1]
         else:
-            since = str(since_ms)
-            while len(found) < limit:
-                page = await self._glance.page(stream, since, until, min(PAGE, limit - len(found)))
-                found += page
-                if len(page) < PAGE:
-                    break
-                since = f"({id_of(page[-1])}"
-        told = [reading.trade(stream, raw) for raw in found]
-        return [one for one in told if one is not None]
+            found = await pages.upto(limit, str(since_ms), on)
+        return [one for raw in found if (one := reading.trade(stream, raw)) is not None]
 
     async def bars(
         self,
@@ -194,17 +182,20 @@ class BusProbes:
             limit=limit,
         )
 
-    async def events(self, streams: Sequence[str]) -> AsyncIterator[Sequence[Entry]]:
+    def events(self, streams: Sequence[str]) -> AsyncIterator[Sequence[Entry]]:
         wanted = [named.pattern(each) for each in streams]
+        named.check_few(wanted, self._board.look.glimpses)
+        return self._following(wanted)
+
+    async def _following(self, wanted: Sequence[str]) -> AsyncIterator[Sequence[Entry]]:
         names = sorted({name for each in wanted for name in await history.streams(self._bus, each)})
-        if len(names) > _MOST_STREAMS:
-            raise UsageError(f"{len(names):,} streams match", hint=f"at most {_MOST_STREAMS:,} can be followed at once")
         tops = await history.tops(self._bus, names)
         async for batch in history.follow(self._bus, wanted, tops, self._clock, at_once=_EVENTS_AT_ONCE):
             yield batch
 
     async def letters(self, limit: int = 100) -> Sequence[shown.Letter]:
-        return await letters.newest(self._bus, limit)
+        _check(limit)
+        return await letters.newest(self._glance, self._board.look.glimpses, limit)
 
     async def reports(self) -> Sequence[shown.Report]:
         return await asyncio.to_thread(self._jobs.reports.listed)
@@ -234,7 +225,7 @@ class BusProbes:
 
         Raises UsageError for what is none, NotFound for one that nobody knows.
         """
-        wanted = named.pair(symbol)
+        wanted = parse_pair(symbol)
         known = [Pair(quote.exchange, quote.pair) for quote in self._board.look.quotes]
         if wanted in known:
             return [wanted]
@@ -252,32 +243,6 @@ class BusProbes:
             if (name := self._key_of(Subscription(pair.exchange, channel, pair.name))) in there:
                 return name
         raise NotFound(f"no trades of {pair} yet", hint="they come with its first trade; klines alone make bars")
-
-    async def _newest(
-        self, streams: Mapping[str, Named], limit: int, since_ms: int | None
-    ) -> Sequence[tuple[str, Raw]]:
-        """The newest entries of several streams taken together, oldest first; old streams are not asked for nothing."""
-        there = self._board.look.glimpses
-        by_age = sorted(
-            (name for name in streams if there[name].last_ms is not None),
-            key=lambda name: there[name].last_ms or 0,
-            reverse=True,
-        )
-        found: list[tuple[str, Raw]] = []
-        for start in range(0, len(by_age), _ASKED_AT_ONCE):
-            piece = by_age[start : start + _ASKED_AT_ONCE]
-            newest_ms = there[piece[0]].last_ms or 0
-            if (since_ms is not None and newest_ms < since_ms) or (
-                len(found) == limit and newest_ms < parse_id(id_of(found[-1][1]))[0]
-            ):
-                break
-            for name, raws in zip(piece, await self._pages(piece, limit), strict=True):
-                found += [(name, raw) for raw in raws if since_ms is None or parse_id(id_of(raw))[0] >= since_ms]
-            found = nlargest(limit, found, key=lambda one: parse_id(id_of(one[1])))
-        return found[::-1]
-
-    async def _pages(self, names: Iterable[str], limit: int) -> list[list[Raw]]:
-        return await self._glance.newest(dict.fromkeys(names, "+"), limit)
 
 
 def _check(limit: int) -> None:
