@@ -12,7 +12,7 @@ from typing import Protocol
 from cryptostream.bus.glance import Glance, Glimpse
 from cryptostream.errors import NotFound, UsageError
 from cryptostream.model import intervals
-from cryptostream.model.instrument import Channel, Interval, Subscription
+from cryptostream.model.instrument import Channel, Interval, Pair, Subscription
 from cryptostream.model.ports import Clock
 from cryptostream.transforms.bars import BarSpec, parse_bars
 from cryptostream.web import shown
@@ -20,7 +20,7 @@ from cryptostream.wiring.basics import KeyOf
 from cryptostream.wiring.serving.built import Built
 from cryptostream.wiring.serving.candle import Candle
 from cryptostream.wiring.serving.klines import Klines
-from cryptostream.wiring.serving.named import Pair
+from cryptostream.wiring.serving.times import HORIZON_MS
 
 MOST = 5_000
 MOST_KEPT = 50
@@ -93,7 +93,7 @@ class Shelf:
             if there.get(name := self._key_of(Subscription(pair.exchange, channel, pair.name)))
         ]
         klines = self._klines(pair, spec, there)
-        ends = [there[name].last_ms or 0 for name in (*trades[:1], *klines)]
+        ends = [min(there[name].last_ms or 0, HORIZON_MS) for name in (*trades[:1], *klines)]
         if not ends:
             raise NotFound(f"no trades and no klines of {pair}", hint="cryptostream subscribe follows a pair")
         last_ms = max(ends) if until_ms is None else min(until_ms, max(ends))
@@ -148,5 +148,5 @@ def _reaches_further(trades: Glimpse, klines: Glimpse, interval: Interval, wante
     """Whether trades tell of a time that is wanted and that klines do not know."""
     if klines.first_ms is None or trades.first_ms is None:
         return klines.first_ms is None
-    known_ms = intervals.opens(interval, klines.first_ms)
+    known_ms = intervals.opens(interval, min(klines.first_ms, HORIZON_MS))
     return wanted_ms < known_ms and trades.first_ms < known_ms

@@ -5,6 +5,9 @@ import msgspec
 from cryptostream.model.events import Bar, Kline
 from cryptostream.web import shown
 
+MOST = 1e18
+"""No price and no quantity is larger."""
+
 
 class Candle(msgspec.Struct, frozen=True, gc=False):
     """See `shown.Bar`."""

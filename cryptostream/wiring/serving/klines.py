@@ -12,7 +12,8 @@ from cryptostream.model import codec, intervals
 from cryptostream.model.events import Kline
 from cryptostream.model.instrument import Interval
 from cryptostream.model.ports import Clock
-from cryptostream.wiring.serving.candle import Candle, of
+from cryptostream.wiring.serving.candle import MOST, Candle, of
+from cryptostream.wiring.serving.times import HORIZON_MS
 
 _AGAIN_S = 5.0
 
@@ -38,7 +39,7 @@ class Klines:
         still = self._read(newest[0]) if newest else None
         if still is None or on.first_ms is None:
             return []
-        windows = self._windows(max(since_ms, on.first_ms), still.open_time)
+        windows = self._windows(min(max(since_ms, on.first_ms), still.open_time), still.open_time)
         await self._look_up(windows)
         self._forget(windows)
         found = [self._closed[opened] for opened in windows if opened in self._closed]
@@ -89,7 +90,14 @@ class Klines:
             event = codec.event(self._stream, told.entry_id, told.fields)
         except DataQuality:
             return None
-        return event if isinstance(event, Kline) else None
+        return event if isinstance(event, Kline) and _is_sound(event) else None
+
+
+def _is_sound(kline: Kline) -> bool:
+    """Whether any venue can have said so."""
+    prices = (kline.open, kline.high, kline.low, kline.close)
+    is_priced = all(0 < price <= MOST for price in prices) and 0 <= kline.volume <= MOST
+    return is_priced and 0 <= kline.open_time <= HORIZON_MS
 
 
 def _with_gaps(interval: Interval, found: Sequence[Candle]) -> list[Candle]:
