@@ -13,7 +13,7 @@ import pytest
 
 from cryptostream.config import Config, load
 from cryptostream.engine.clock import SystemClock
-from cryptostream.errors import NotFound, UsageError
+from cryptostream.errors import CheckFailed, NotFound, UsageError
 from cryptostream.model.ports import Clock
 from cryptostream.testing import ManualClock
 from cryptostream.web import shown
@@ -79,6 +79,24 @@ def test_a_report_that_changed_is_read_again_and_one_that_is_gone_is_not_shown(r
     assert found.source == "trades:BTCUSDT, trades:ETHUSDT"
 
 
+def test_two_who_list_at_once_both_see_all(reports: Reports, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        write(reports, name)
+    report, files, other = reports._report, reports._files, []
+
+    def while_another_lists(name: str) -> shown.Report:
+        monkeypatch.setattr(reports, "_report", report)
+        monkeypatch.setattr(reports, "_files", dict)  # as it was when the other one looked
+        other.append(reports.listed())
+        monkeypatch.setattr(reports, "_files", files)
+        return report(name)
+
+    monkeypatch.setattr(reports, "_report", while_another_lists)
+    write(reports, "two", source="trades:*")
+    assert (len(reports.listed()), other) == (2, [[]])
+    assert len(reports.listed()) == 2
+
+
 def test_what_is_no_report_is_neither_listed_nor_read(reports: Reports, tmp_path: Path) -> None:
     (reports.folder / "broken.json").write_text("{")
     outside = tmp_path / "outside.json"
@@ -136,6 +154,34 @@ async def working(config: Config, clock: Clock) -> AsyncIterator[Jobs]:
     await asyncio.wait([task])
 
 
+async def test_no_more_jobs_than_so_many_are_remembered(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def done(*_: object) -> int:
+        return 0
+
+    monkeypatch.setattr(jobs_module, "_KEPT", 2)
+    monkeypatch.setattr(Jobs, "_process", done)
+    asked = []
+    async with working(config, ManualClock()) as jobs:
+        for _ in range(3):
+            asked.append((await jobs.ask(BACKTEST)).id)
+            await ended(jobs)
+    assert [job.id for job in jobs.listed()] == asked[:0:-1]
+
+
+async def test_a_job_that_ends_otherwise_is_not_for_ever_running(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> int:
+        raise ValueError("our fault")
+
+    monkeypatch.setattr(Jobs, "_process", broken)
+    jobs = Jobs(config, Reports(config), ManualClock())
+    await jobs.ask(BACKTEST)
+    with pytest.raises(ValueError, match="our fault"):
+        await jobs()
+    assert jobs.listed()[0].state == "failed"
+
+
 async def ended(jobs: Jobs) -> shown.Job:
     async with asyncio.timeout(20):
         while (job := jobs.listed()[0]).state == "running":
@@ -181,7 +227,7 @@ async def test_progress_is_told_and_a_second_backtest_waits_for_its_turn(
             while jobs.listed()[0].done == 0.0:
                 await SystemClock().sleep(0.01)
         assert (jobs.listed()[0].done, jobs.listed()[0].said) == (0.49, "running, 50%")
-        with pytest.raises(UsageError, match="running already"):
+        with pytest.raises(CheckFailed, match="running already"):
             await jobs.ask(BACKTEST)
 
 
@@ -203,24 +249,13 @@ async def test_a_process_ends_with_its_server_and_at_its_limit(
     assert (job.state, job.said) == ("failed", "it took longer than 30 minutes, and was ended")
 
 
-@pytest.mark.parametrize(
-    ("strategy", "parameters", "why"),
-    [
-        ("macd_rsi", ["nonsense=3"], 'no strategy has a parameter "nonsense"'),
-        ("ma_cross", ["fast=1..1000", "slow=1001..2000"], "1,000,000 combinations"),
-    ],
-)
-async def test_a_failure_is_told_in_the_words_of_the_command(
-    config: Config, strategy: str, parameters: list[str], why: str
-) -> None:
-    source = config.data_dir / "recordings" / "BTCUSDT-trades-2024-11-14.csv"
-    source.write_text("1,100,1.5,1,1731605400250,True,True\n")
-    told = {"sources": [f"recordings/{source.name}"], "strategies": [strategy], "parameters": parameters}
+async def test_a_failure_is_told_in_the_words_of_the_command(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = r'"reading\nerror: no strategy has it\nhint: take another of redis://:canary-secret@h\n"'
+    instead(monkeypatch, f"import sys; sys.stderr.write({words}); sys.exit(2)")
     async with working(config, SystemClock()) as jobs:
-        await jobs.ask(BACKTEST.model_copy(update=told))
+        await jobs.ask(BACKTEST)
         job = await ended(jobs)
-    assert job.state == "failed"
-    assert why in job.said
+    assert (job.state, job.said) == ("failed", "no strategy has it - take another of redis://***@h")
 
 
 async def test_a_process_that_takes_too_much_memory_says_so_in_a_line(

@@ -20,9 +20,13 @@ from typer.testing import CliRunner
 from cryptostream.cli import main
 from cryptostream.cli.serve import tell
 from cryptostream.config import Config, load
+from cryptostream.engine.clock import SystemClock
 from cryptostream.errors import BusUnavailable
+from cryptostream.testing import ManualClock
 from cryptostream.wiring import serving
 from cryptostream.wiring.serving import address
+from cryptostream.wiring.serving.board import Board
+from cryptostream.wiring.serving.site import site
 
 TOKEN = "canary-of-serve-that-writes"
 
@@ -83,6 +87,25 @@ def test_what_cannot_be_served_is_exit_78(tmp_path: Path, words: list[str], told
     assert (result.exit_code, told in result.stderr, "canary" in result.output) == (78, True, False), result.output
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--no-serve", "--port", "0"], "--no-serve leaves out what --port is for"),
+        (["--demo", "--data-dir", "HERE"], "takes no --data-dir"),
+        (["--demo", "--redis", "redis://h"], "takes no --redis"),
+        (["--demo", "--set", "bus.maxlen=7"], "takes no --set bus.maxlen"),
+        (["--demo", "--set", "bus={}"], "takes no --set bus"),
+        (["--demo", "-c", "FILE"], "takes no feeds of a file"),
+    ],
+)
+def test_what_run_would_not_heed_is_a_usage_error(tmp_path: Path, words: list[str], told: str) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text("feeds: [{binance: {symbols: [BTCUSDT], channels: [trades]}}]\n")
+    places = {"HERE": str(tmp_path), "FILE": str(file)}
+    result = CliRunner().invoke(main.app, ["run", *(places.get(word, word) for word in words)])
+    assert (result.exit_code, told in result.stderr) == (2, True), result.output
+
+
 def test_where_the_extra_is_missing_it_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,7 +150,7 @@ async def test_it_answers_from_a_thread_of_its_own_and_gives_its_port_back(bus_u
 
 
 @pytest.mark.parametrize("why", [BusUnavailable("no answer"), TypeError("our fault")], ids=["the bus", "we"])
-async def test_what_ends_it_is_told_and_ends_nothing_else(
+async def test_what_ends_it_is_told_ends_nothing_else_and_it_opens_again(
     why: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextlib.asynccontextmanager
@@ -136,11 +159,46 @@ async def test_what_ends_it_is_told_and_ends_nothing_else(
         yield
 
     monkeypatch.setattr(address, "site", away)
-    door = serving.door(configured("redis://127.0.0.1:1", tmp_path), asked=True)
+    door = serving.door(configured("embedded://", tmp_path), asked=True)
     assert door is not None
+    made = serving.Beside(door, ManualClock())
     with structlog.testing.capture_logs() as told:
-        await serving.Beside(door)()
-    assert [(line["event"], line["why"]) for line in told] == [("web.ended", f"{type(why).__name__}: {why}")]
+        running = asyncio.ensure_future(made())
+        async with asyncio.timeout(20):
+            while len(told) < 2:
+                await SystemClock().sleep(0.005)
+            monkeypatch.setattr(address, "site", site)
+            while not await asyncio.to_thread(answers, made.url):
+                pass
+        running.cancel()
+        await asyncio.wait([running])
+    assert {(line["event"], line["why"]) for line in told[:2]} == {("web.ended", f"{type(why).__name__}: {why}")}
+
+
+def answers(url: str) -> bool:
+    with contextlib.suppress(httpx2.TransportError):
+        return httpx2.get(f"{url}/health", timeout=10, trust_env=False).status_code in (200, 503)
+    return False
+
+
+async def test_a_look_that_fails_is_taken_again_while_the_door_stays_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+
+    async def look(_: Board) -> None:
+        nonlocal looks
+        looks += 1
+        raise TypeError("our fault")
+
+    monkeypatch.setattr(Board, "__call__", look)
+    with structlog.testing.capture_logs() as told:
+        async with beside(configured("embedded://", tmp_path)) as url:
+            async with asyncio.timeout(20):
+                while looks < 2:
+                    await SystemClock().sleep(0.01)
+            assert await asyncio.to_thread(answers, url)
+    assert {line["event"] for line in told if line["log_level"] == "error"} == {"web.look_failed"}
 
 
 def test_a_port_that_is_taken_and_nobody_asked_for_is_a_warning(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from cryptostream.backtest.sweep import MOST as VALUES
 from cryptostream.backtest.sweep import parse_param
 from cryptostream.config import Config
 from cryptostream.config.strategies import AS
-from cryptostream.errors import UsageError
+from cryptostream.errors import CheckFailed, UsageError
 from cryptostream.logs import mask
 from cryptostream.model.ports import Clock
 from cryptostream.registry import did_you_mean
@@ -104,11 +104,11 @@ class Jobs:
         return list(self._jobs.values())[::-1]
 
     async def ask(self, wanted: shown.Backtest) -> shown.Job:
-        """Begin a backtest. Raises UsageError, NotFound for what cannot be run, or not now."""
+        """Begin a backtest. Raises UsageError, NotFound for what cannot be run, CheckFailed for not now."""
         name = self._name(wanted)
         words = await asyncio.to_thread(self._words, wanted, name)
         if any(job.state == "running" for job in self._jobs.values()):
-            raise UsageError("a backtest is running already", hint="one at a time: wait until it is done")
+            raise CheckFailed("a backtest is running already", hint="one at a time: wait until it is done")
         job = shown.Job(id=name, state="running", done=0.0, said="starting", report=None)
         self._jobs[job.id] = job
         for old in list(self._jobs)[:-_KEPT]:
@@ -132,6 +132,9 @@ class Jobs:
             why = "" if code == 0 else heard.why(code)
         except OSError as error:
             why = f"it could not be started: {error}"
+        except BaseException:
+            self._tell(asked, state="failed", done=heard.done, said="it was cut short")
+            raise
         if why:
             _log.warning("serve.backtest_failed", job=asked.job.id, why=why)
             self._tell(asked, state="failed", done=heard.done, said=why)
@@ -187,7 +190,7 @@ class Jobs:
     def _words(self, wanted: shown.Backtest, name: str) -> list[str]:
         """The command's arguments: options as one word each, so that no value can pass for another option."""
         if len(self.reports.listed()) >= MOST:
-            raise UsageError(f"{MOST} reports are kept already", hint=f"delete some of {self.reports.folder}")
+            raise CheckFailed(f"{MOST} reports are kept already", hint=f"delete some of {self.reports.folder}")
         known = registry.names("strategies")
         for strategy in wanted.strategies:
             if strategy not in known:

@@ -28,6 +28,10 @@ class Facts(msgspec.Struct, frozen=True):
     strategies: dict[str, dict[str, Any]]
     benchmark: dict[str, Any]
     curves: dict[str, Any]
+    bars: str = ""
+    params: dict[str, dict[str, Any]] = {}
+    notes: list[str] = []
+    sweep: dict[str, Any] | None = None
 
 
 class Reports:
@@ -39,12 +43,12 @@ class Reports:
 
     def listed(self) -> list[shown.Report]:
         """Newest first; a file that cannot be read is told in the log, once, and left out."""
-        found = self._files()
-        self._read = {name: known for name, known in self._read.items() if name in found}
-        for name, version in found.items():
-            if self._read.get(name, (None, None))[0] != version:
-                self._look(name, version)
-        reports = [report for _, report in self._read.values() if report.made]
+        known, found = self._read, {}
+        for name, version in self._files().items():
+            before = known.get(name)
+            found[name] = before if before and before[0] == version else (version, self._look(name))
+        self._read = found  # never changed: others list at the same time, in threads of their own
+        reports = [report for _, report in found.values() if report.made]
         return sorted(reports, key=lambda report: (report.made, report.name), reverse=True)
 
     def curves(self, name: str) -> shown.Curves:
@@ -72,13 +76,12 @@ class Reports:
         newest = sorted(named, key=lambda one: (one[1].st_mtime_ns, one[0]), reverse=True)[:MOST]
         return {name: (facts.st_mtime_ns, facts.st_size) for name, facts in newest}
 
-    def _look(self, name: str, version: tuple[int, int]) -> None:
+    def _look(self, name: str) -> shown.Report:
         try:
-            report = self._report(name)
+            return self._report(name)
         except NotFound as error:
             _log.warning("serve.report_unreadable", report=name, why=str(error))
-            report = shown.Report(name=name, made="", source="", strategies=[], page=None, figures={})
-        self._read[name] = version, report
+            return shown.Report(name=name, made="", source="", strategies=[], page=None, figures={})
 
     def _report(self, name: str) -> shown.Report:
         facts = self._facts(name)
@@ -90,6 +93,10 @@ class Reports:
             strategies=list(facts.strategies),
             page=f"/reports/{name}" if _is_regular(self._path(name, ".html")) else None,
             figures={strategy: _numbers(figures) for strategy, figures in compared.items()},
+            bars=facts.bars,
+            parameters=facts.params,
+            tried=len((facts.sweep or {}).get("cells", ())),
+            notes=facts.notes,
         )
 
     def _facts(self, name: str) -> Facts:
