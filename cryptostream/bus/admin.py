@@ -1,7 +1,8 @@
 """Facts about the bus for people: what each stream holds, how far its groups are, and what the ingesters counted."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from functools import lru_cache
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
@@ -22,8 +23,13 @@ SAMPLE = 100
 """How many of a stream's newest entries `rates` looks at."""
 _AT_ONCE = 100
 _PAIRS_SHOWN = 10
+_LARGEST = 4 << 20
 _log = logs.get("bus")
 T = TypeVar("T")
+Count = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Real = Annotated[float, msgspec.Meta(ge=-1e18, le=1e18)]
+Number = Count | Real
+"""What anybody can have counted: sums and rates of such stay numbers."""
 
 
 class GroupFacts(msgspec.Struct, frozen=True):
@@ -56,24 +62,24 @@ class Counters(msgspec.Struct, frozen=True):
     What an ingester of an older version does not tell is empty.
     """
 
-    publisher: dict[str, int | float] = {}
-    ingest: dict[str, int | float] = {}
-    pairs_count: int = 0
+    publisher: dict[str, Number] = {}
+    ingest: dict[str, Number] = {}
+    pairs_count: Count = 0
     pairs_sample: list[str] = []
     followed: list[str] = []
     """All pairs that it follows now, as `binance:BTCUSDT`."""
     unwell: list[PairFacts] = []
     """Where subscriptions stand that are not live, the first `engine.stats.UNWELL_SHOWN`."""
-    latency: list[int] = []
+    latency: list[Count] = []
     """Writes by the seconds from the exchange's time to Redis' answer, by the buckets of `engine.stats.LATENCY_S`: each
     counts those above the bound before it, the last those above all. Two looks' difference goes to `stats.quantile`."""
-    lag_ms: float | None = None
-    reconnects_by: dict[str, int] = {}
+    lag_ms: Real | None = None
+    reconnects_by: dict[str, Count] = {}
     trouble: str = ""
     """Why the bus takes no entries from it now."""
-    at: int = 0
+    at: Count = 0
     host: str = ""
-    pid: int = 0
+    pid: Count = 0
 
 
 class ConsumerRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,18 +98,18 @@ class ConsumerRow(msgspec.Struct, frozen=True, kw_only=True):
     strategies: dict[str, str] = {}
     parameters: dict[str, dict[str, Any]] = {}
     started_by: Literal["configuration", "request"] = "configuration"
-    read: int = 0
-    acked: int = 0
-    dead_letters: int = 0
-    lost: int = 0
+    read: Count = 0
+    acked: Count = 0
+    dead_letters: Count = 0
+    lost: Count = 0
 
 
 class Consumers(msgspec.Struct, frozen=True, kw_only=True):
     """The consumers of one process, as it wrote them at `at`, nanoseconds since the epoch."""
 
-    at: int = 0
+    at: Count = 0
     host: str = ""
-    pid: int = 0
+    pid: Count = 0
     consumers: list[ConsumerRow] = []
 
 
@@ -204,11 +210,17 @@ def _sum(names: Sequence[str], parts: Sequence[Mapping[str, float]]) -> dict[str
 
 
 def _told(name: str, text: str, kind: type[T]) -> T | None:
+    if len(text) > _LARGEST:
+        return _unread(name, f"larger than {_LARGEST >> 20} MiB")
     try:
         return msgspec.json.decode(text, type=kind)
-    except msgspec.DecodeError as error:
-        _log.warning("bus.counters_unreadable", key=name, error=str(error))
-        return None
+    except (msgspec.DecodeError, RecursionError) as error:
+        return _unread(name, str(error))
+
+
+@lru_cache(maxsize=100)  # they are read every second, and told of once
+def _unread(name: str, why: str) -> None:
+    _log.warning("bus.counters_unreadable", key=name, error=why)
 
 
 async def _describe(bus: Bus, names: Sequence[str]) -> list[StreamFacts]:

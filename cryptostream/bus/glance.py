@@ -22,6 +22,8 @@ PIECE = 16
 """Streams that are looked at in one go."""
 PAGE = 100
 """Entries that are read in one go."""
+MOST_FIELDS = 5_000
+"""Of an entry or a hash that has more the others are not looked at."""
 _NOT_TOLD = frozenset({"raw_json"})
 
 Raw = Sequence[Any]
@@ -171,7 +173,7 @@ def field(raw: Raw, name: bytes) -> str | None:
     'BTCUSDT'
     """
     told = raw[1]
-    for at in range(0, len(told), 2):
+    for at in range(0, min(len(told), 2 * MOST_FIELDS), 2):
         if told[at] == name:
             return _decoded(told[at + 1])
     return None
@@ -212,7 +214,7 @@ def _pairs(row: Raw) -> dict[bytes, Any]:
 
 
 def _text(row: Raw, without: frozenset[str] = frozenset()) -> dict[str, str]:
-    named = {_decoded(row[at]): at for at in range(0, len(row), 2)}
+    named = {_decoded(row[at]): at for at in range(0, min(len(row), 2 * MOST_FIELDS), 2)}
     return {name: _decoded(row[at + 1]) for name, at in named.items() if name not in without}
 
 

@@ -106,12 +106,16 @@ class Board:
         while True:
             heed_cancellation()
             began_s = self._clock.monotonic()
-            try:
-                await self.refresh()
-            except (BusUnavailable, BusRefused) as error:
-                self._tell(str(error))
+            await self.attempt()
             spent_s = self._clock.monotonic() - began_s
             await self._clock.sleep(max(_ROUND_S, len(self._names) / _STREAMS_A_SECOND - spent_s))
+
+    async def attempt(self) -> None:
+        """Look once; `trouble` says why that could not be."""
+        try:
+            await self.refresh()
+        except (BusUnavailable, BusRefused) as error:
+            self._tell(str(error))
 
     async def refresh(self) -> None:
         """Look once. Raises BusUnavailable, BusRefused."""
@@ -130,8 +134,9 @@ class Board:
         self._tell("")
 
     def _tell(self, said: str) -> None:
-        if said and not self._said:
-            _log.warning("web.bus_away", why=said)
+        if said:
+            if not self._was_away:
+                _log.warning("web.bus_away", why=said)
             self._ingesting, self._consuming = Alive(), Alive()
             self._due.clear()  # what is there when it is back may be something else
         elif self._was_away and not said:

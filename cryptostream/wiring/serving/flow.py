@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from cryptostream.bus.admin import Consumers, Counters
-from cryptostream.engine.stats import quantile
+from cryptostream.engine.stats import LATENCY_S, quantile
 from cryptostream.web import shown
 
 _MINUTE_NS = 60 * 10**9
 _RATE_NS = 10 * 10**9
+_BUCKETS = len(LATENCY_S) + 1
 GONE_S = 12.0
 """A process that has counted nothing anew for so long has ended: they count every three seconds."""
 C = TypeVar("C", Counters, Consumers)
@@ -59,7 +60,7 @@ class Flow:
     @property
     def latency(self) -> shown.Latency:
         """Of the last minute; of an ingester that has not run for so long, of all its time."""
-        counts = [_difference(kept) for kept in self._kept.values() if kept[-1].latency]
+        counts = [_difference(kept) for kept in self._kept.values() if len(kept[-1].latency) == _BUCKETS]
         whole = [sum(column) for column in zip(*counts, strict=False)]
         p50, p99 = quantile(whole, 0.5), quantile(whole, 0.99)
         return shown.Latency(p50_ms=p50 and round(p50 * 1000, 3), p99_ms=p99 and round(p99 * 1000, 3))

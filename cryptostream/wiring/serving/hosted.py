@@ -1,7 +1,8 @@
 """Consumers and strategies as they are where they run, and the strategies that could."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Any
 
 from cryptostream import logs, registry
 from cryptostream.bus.admin import ConsumerRow
@@ -13,6 +14,7 @@ from cryptostream.wiring.serving.board import Look
 from cryptostream.wiring.serving.named import named
 from cryptostream.wiring.serving.times import stamp
 
+_DEEPEST = 8
 _log = logs.get("web")
 
 
@@ -47,7 +49,7 @@ def _consumer(row: ConsumerRow, process: str, look: Look) -> shown.Consumer:
         writes=row.writes,
         bars=row.bars,
         strategies=list(row.strategies),
-        parameters=row.parameters,
+        parameters={label: _plain(told) for label, told in row.parameters.items()},
         started_by=row.started_by,
         read=row.read,
         acked=row.acked,
@@ -65,11 +67,21 @@ def _strategy(row: ConsumerRow, label: str, kind: str, last_ms: int | None) -> s
         consumer=row.name,
         state=row.state,
         why=without_addresses(row.why),
-        parameters=row.parameters.get(label, {}),
+        parameters=_plain(row.parameters.get(label, {})),
         reads=row.reads,
         bars=row.bars,
         last_signal=stamp(last_ms),
     )
+
+
+def _plain(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters without those that are nested deeper than anybody's."""
+    return {name: value for name, value in told.items() if _is_plain(value, _DEEPEST)}
+
+
+def _is_plain(value: Any, deep: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return deep > 0 and all(_is_plain(each, deep - 1) for each in inner)
 
 
 def _last_signals(look: Look) -> dict[str, int]:

@@ -2,11 +2,13 @@
 
 from collections import deque
 from collections.abc import Mapping
+from math import isfinite
 
 from cryptostream.bus.glance import Glimpse, Raw, entry, field, ms_of
 from cryptostream.model.events import Entry
+from cryptostream.model.instrument import Pair
 from cryptostream.web import shown
-from cryptostream.wiring.serving.named import Pair
+from cryptostream.wiring.serving.reading import number
 from cryptostream.wiring.serving.times import stamp, utc
 
 DAY_MS = 86_400_000
@@ -110,8 +112,8 @@ class Ticker:
         if first_ms is None or not self.ms:
             return []
         since = max(first_ms, self.ms - _POINTS * _LONGEST_STEP_MS)
-        step = (self.ms - since) / _SEED_POINTS
-        return [round(since + place * step) for place in range(_SEED_POINTS)] if step >= 1 else []
+        span = self.ms - since
+        return [since + place * span // _SEED_POINTS for place in range(_SEED_POINTS)] if span >= _SEED_POINTS else []
 
     @property
     def change(self) -> tuple[float, int] | None:
@@ -124,7 +126,8 @@ class Ticker:
         if self.price is None or not known:
             return None
         ms, price = min(known)
-        return (self.price / price - 1, ms) if price else None
+        changed = self.price / price - 1
+        return (changed, ms) if isfinite(changed) else None
 
     def quote(self, state: str, note: str, rate: float | None) -> shown.Quote:
         """The pair now."""
@@ -135,10 +138,10 @@ class Ticker:
             pair=self.pair.name,
             stream=self.stream,
             state=state,
-            price=told.get("price"),
-            qty=told.get("qty"),
+            price=number(told.get("price")),
+            qty=number(told.get("qty")),
             side="buy" if side == "buy" else "sell" if side == "sell" else None,
-            ts=utc(told["ts"]) if "ts" in told else None,
+            ts=utc(told.get("ts")),
             rate_per_s=rate,
             change=changed[0] if changed else None,
             change_since=stamp(changed[1]) if changed else None,

@@ -1,20 +1,22 @@
 """All pairs as quotes: their tickers, what has to be asked for them now and then, and their state."""
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from cryptostream.bus.admin import Counters
 from cryptostream.bus.glance import PIECE, Glance, Glimpse, field
-from cryptostream.model.instrument import Channel, Interval, Subscription
+from cryptostream.model.instrument import Channel, Interval, Pair, Subscription
 from cryptostream.web import shown
 from cryptostream.wiring.basics import KeyOf
 from cryptostream.wiring.serving import named
-from cryptostream.wiring.serving.named import Pair
 from cryptostream.wiring.serving.quotes import DAY_MS, Ticker, priced
 
 _THEN_S = 60.0
 _SEEDED_AT_ONCE = 40
 """Spark lines that are begun in a round of looks."""
+_MOST_FOLLOWED = 10_000
+_STATES = frozenset({"live", "filling", "silent", "left out"})
 _BACK = 20
 """Entries that are looked at for a trade where the newest is a hole."""
 
@@ -53,14 +55,17 @@ class Quoting:
     def told(self, counters: Sequence[Counters]) -> None:
         """Take in what ingesters say of their pairs."""
         self._states = _states(counters)
-        self._followed = frozenset(_followed(text) for one in counters for text in one.followed)
+        told = islice((Pair.of_key(text) for one in counters for text in one.followed), _MOST_FOLLOWED)
+        self._followed = frozenset(filter(named.is_askable, told))
         self._is_known = bool(self._followed) or not counters
 
     def saw(self, glimpse: Glimpse, rate: float | None) -> None:
         """Take in a look at any stream, and how many entries a second come to it."""
         if glimpse.name in self._unlike:
             return
-        ticker = self._tickers.get(glimpse.name) or self._opened(glimpse)
+        ticker = self._tickers.get(glimpse.name)
+        if ticker is None or ticker.ms > (glimpse.last_ms or ticker.ms):  # another stream has its name now
+            ticker = self._opened(glimpse)
         if ticker is not None:
             ticker.saw(glimpse)
             self._show(ticker, rate)
@@ -154,11 +159,6 @@ def _states(counters: Sequence[Counters]) -> dict[Pair, _State]:
     found: dict[Pair, _State] = {}
     for one in counters:
         for fact in one.unwell:
-            if fact.channel in (Channel.TRADES, Channel.AGG_TRADES):
+            if fact.channel in (Channel.TRADES, Channel.AGG_TRADES) and fact.state in _STATES:
                 found[Pair(fact.exchange, fact.pair)] = _State(fact.state, fact.note)
     return found
-
-
-def _followed(text: str) -> Pair:
-    exchange, _, name = text.partition(":")
-    return Pair(exchange, name)
