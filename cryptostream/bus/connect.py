@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
+from weakref import WeakSet
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
@@ -42,6 +43,8 @@ class Bus:
 
     def __init__(self, url: str, way: Way) -> None:
         self.url = url
+        self.waiting: WeakSet[object] = WeakSet()
+        """Who waits for it while it is away: one of them tells."""
         self._way = way
         self.command = way.client(COMMAND_TIMEOUT_S)
         self.blocking = self.blocking_for(BLOCK_S)

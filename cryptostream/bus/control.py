@@ -140,7 +140,7 @@ async def attend(bus: Bus, role: Role, by: str, clock: Clock, obey: Obey) -> Non
 
 async def requests(bus: Bus, clock: Clock, *, after: str = "") -> AsyncGenerator[Request, None]:
     """What is wished from now on, or after an entry, for ever; while the bus is away this waits. Raises BusRefused."""
-    outage, place = Outage(clock), after or await _end(bus, clock)
+    outage, place = Outage(clock, bus), after or await _end(bus, clock)
     doubtful = False
     while True:
         heed_cancellation()
@@ -268,7 +268,7 @@ async def _stay(bus: Bus, role: Role, by: str, clock: Clock) -> None:
 
 async def _end(bus: Bus, clock: Clock) -> str:
     """Behind all that was wished so far; while the bus is away this waits."""
-    outage = Outage(clock)
+    outage = Outage(clock, bus)
     while True:
         heed_cancellation()
         try:

@@ -141,7 +141,7 @@ async def follow(
     away this waits, and goes on where it was. Raises BusRefused.
     """
     places = dict(after)
-    outage = Outage(clock)
+    outage = Outage(clock, bus)
     look_at = clock.monotonic()
     while True:
         try:

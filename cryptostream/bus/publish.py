@@ -80,6 +80,7 @@ class Publisher:
     ) -> None:
         self.stats = stats or PublisherStats()
         self._url = bus.url
+        self._waiting = bus.waiting
         self._clock = clock
         self._random = random or Random()  # noqa: S311 - jitter, not a secret
         self._spool = spool
@@ -178,6 +179,7 @@ class Publisher:
             if await self._taken(records):
                 break
         self._writer.resending = False
+        self._waiting.discard(self)
         self.stats.trouble = ""
 
     async def _retreat(self, error: BaseException) -> None:
@@ -195,9 +197,11 @@ class Publisher:
         if self._refused and not (self._accepted and self._spool is not None):
             raise error
         told = error if isinstance(error, BusRefused | BusUnavailable) else translate(error, self._url)
-        if str(told) != self.stats.trouble:
+        is_told = any(one is not self for one in self._waiting) and not (self._refused or self.stats.trouble)
+        if str(told) != self.stats.trouble and not is_told:
             tell = _log.error if self._refused else _log.warning
             tell("bus.away", reason=str(told), hint=told.hint)
+        self._waiting.add(self)
         self.stats.trouble = str(told)
 
     def _delays(self) -> Generator[float, float | None, None]:
@@ -332,6 +336,7 @@ class Publisher:
         return [*lost, *self._ledger("drained", count=outage.drained, seconds=seconds)]
 
     def _end_outage(self, spool: Spool, outage: _Outage) -> None:
+        self._waiting.clear()
         _log.info("bus.back", drained=outage.drained, seconds=round(self._clock.monotonic() - outage.since_s, 3))
         self._outage = None
         self._step = _WRITE_ENTRIES

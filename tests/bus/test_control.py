@@ -11,8 +11,11 @@ import structlog
 from cryptostream.bus import control
 from cryptostream.bus.connect import Bus, connect
 from cryptostream.bus.control import Request, Role, Verdict
+from cryptostream.bus.outage import Outage
+from cryptostream.bus.publish import Publisher
 from cryptostream.engine.clock import SystemClock
 from cryptostream.errors import BusRefused, BusUnavailable, NoAnswer, Unreachable, UsageError
+from cryptostream.testing import ManualClock
 from tests.conftest import RedisServer
 
 CLOCK = SystemClock()
@@ -174,6 +177,23 @@ async def test_a_bus_that_has_lost_what_was_wished_is_told_again_and_one_where_i
     await bus.command.delete(control.WATCHLIST)
     assert await other.read() == {}
     assert await one.read() == await other.read() == {"binance:SOLUSDT": "-"}
+
+
+async def test_of_all_who_wait_for_a_bus_one_tells_that_it_is_away_and_one_that_it_is_back(
+    bus: Bus, clock: ManualClock
+) -> None:
+    reading, obeying, publisher = Outage(clock, bus), Outage(clock, bus), Publisher(bus, clock=clock)
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(2):
+            await reading.wait(BusUnavailable("no answer"))
+            await obeying.wait(BusUnavailable("no answer"))
+            await publisher._retreat(BusUnavailable("no answer"))
+        reading.over()
+        assert [line["event"] for line in logs] == ["bus.away"]
+        bus.waiting.discard(publisher)
+        obeying.over()
+        reading.over()
+    assert [line["event"] for line in logs] == ["bus.away", "bus.back"]
 
 
 async def test_after_a_bus_that_came_back_empty_requests_are_obeyed_again(

@@ -175,7 +175,7 @@ class Leases(Open, Ownership):
     # Staying.
 
     async def _renew_for_ever(self) -> None:
-        outage = Outage(self._clock)
+        outage = Outage(self._clock, self._bus)
         while True:
             heed_cancellation()
             try:

@@ -285,7 +285,7 @@ class Seam(Source, Rejecting):
 
     async def _insist(self, work: Callable[[], Awaitable[T]]) -> T:
         """The answer to a question, however long the bus is away."""
-        outage = Outage(self._clock)
+        outage = Outage(self._clock, self._bus)
         while True:
             heed_cancellation()
             try:

@@ -108,7 +108,7 @@ class Group(Source, Rejecting):
 
     async def slices(self) -> AsyncIterator[list[Slice]]:
         """What each read gave, by stream; nothing about once a second while nothing comes. Raises BusRefused."""
-        outage = Outage(self._clock)
+        outage = Outage(self._clock, self._bus)
         try:
             while not self._stopped and not self._is_through():
                 heed_cancellation()

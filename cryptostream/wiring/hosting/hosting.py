@@ -113,7 +113,7 @@ class Hosting:
 
     async def _kept(self) -> None:
         """One round, however long the bus is away."""
-        outage = Outage(self._clock)
+        outage = Outage(self._clock, self._bus)
         while True:
             heed_cancellation()
             try:
