@@ -49,10 +49,10 @@ def test_only_what_is_new_is_told() -> None:
 
 def test_a_window_that_slides_keeps_its_indicators() -> None:
     candles, browser = Candles(), Browser()
-    for until in range(60, 700, 7):
-        assert browser.take(candles.changed(bars(max(0, until - MOST), until))) <= 60
+    for until in range(460, 580, 17):
+        assert browser.take(candles.changed(bars(max(0, until - MOST), until))) <= (460 if until == 460 else 18)
     ema, rsi = Ema(50), Rsi(14)
-    told = [(ema.update(bar.close), rsi.update(bar.close)) for bar in bars(0, 697)][-MOST:]
+    told = [(ema.update(bar.close), rsi.update(bar.close)) for bar in bars(0, 579)][-MOST:]
     assert len(browser.rows) == MOST
     assert [(row[EMA], row[RSI]) for row in browser.rows] == [(pytest.approx(e), pytest.approx(r)) for e, r in told]
 
