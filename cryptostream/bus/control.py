@@ -39,11 +39,12 @@ HERE_S = 10.0
 """How long who obeys counts as being here after `be_here`."""
 WITHIN_S = 5.0
 """How long an answer is waited for."""
-_MARK = "!"
-_NOBODY: Mapping[Role, tuple[str, str]] = {
+NOBODY: Mapping[Role, tuple[str, str]] = {
     "ingest": ("nobody ingests on this bus", "start it: cryptostream run, or cryptostream ingest"),
     "consume": ("nobody consumes on this bus", "start it: cryptostream run, or cryptostream consume --requests"),
 }
+"""What is told where nobody of a role is here, and the way out."""
+_MARK = "!"
 _KEPT = 1000
 _BLOCK_MS = 1000
 _SHORTEST_BLOCK_MS = 10
@@ -97,7 +98,7 @@ async def ask(
     """
     waiting = await here(bus, role)
     if not waiting:
-        message, hint = _NOBODY[role]
+        message, hint = NOBODY[role]
         raise Unreachable(message, hint=hint)
     place = (await history.tops(bus, [ANSWERS]))[ANSWERS]
     told = {"role": role, "verb": verb, "args": msgspec.json.encode(args), "by": by}

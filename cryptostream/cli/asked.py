@@ -25,6 +25,13 @@ async def ask(bus: "Bus", verb: str, args: Mapping[str, Any], role: "Role") -> "
     return answered(outcome)
 
 
+def note_nobody(role: "Role") -> None:
+    """Tell a person who looks that nobody of a role is here."""
+    from cryptostream.bus.control import NOBODY
+
+    render.note("; ".join(NOBODY[role]))
+
+
 def show(found: "Answered", output: Output) -> int:
     """Print what became of a wish; the exit code: 3 where any of it was refused."""
     rows = [one.model_dump() for one in found.verdicts]

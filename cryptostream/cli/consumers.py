@@ -38,7 +38,7 @@ async def list_(call: Call, output: Form = Output.AUTO) -> None:
         rows = [{**row, **{key: ", ".join(row[key]) for key in ("reads", "writes", "strategies")}} for row in rows]
     render.rows(rows, output, columns=_COLUMNS)
     if not found:
-        render.note("nobody consumes on this bus; start it: cryptostream run, or consume --requests")
+        asked.note_nobody("consume")
 
 
 @command("pause", group=family)

@@ -74,7 +74,7 @@ async def _show(call: Call, output: Output) -> int:
     if ALL in wishes:
         render.note("only what was added is followed; cryptostream watchlist --reset goes back to the configurations")
     if not ingesters:
-        render.note("nobody ingests on this bus")
+        asked.note_nobody("ingest")
     return 0
 
 
