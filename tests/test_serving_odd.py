@@ -160,7 +160,7 @@ async def test_counters_that_cannot_be_read_are_told_of_once(served: Served, mon
     with capture_logs() as told:
         await served.look(3)
     assert [one.process for one in served.probes.pipeline().ingesters] == ["a:1"]
-    assert sorted(line["key"] for line in told if line["event"] == "bus.counters_unreadable") == sorted(keys)
+    assert sorted(line["counters"] for line in told if line["event"] == "bus.counters_unreadable") == sorted(keys)
     await everything(served)
 
 

@@ -220,7 +220,7 @@ def _told(name: str, text: str, kind: type[T]) -> T | None:
 
 @lru_cache(maxsize=100)  # they are read every second, and told of once
 def _unread(name: str, why: str) -> None:
-    _log.warning("bus.counters_unreadable", key=name, error=why)
+    _log.warning("bus.counters_unreadable", counters=name, error=why)
 
 
 async def _describe(bus: Bus, names: Sequence[str]) -> list[StreamFacts]:
