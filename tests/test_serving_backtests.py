@@ -69,6 +69,14 @@ def test_reports_are_listed_newest_first_with_the_benchmark_among_their_figures(
     assert reports.curves("new").equity == {"macd_rsi": [1.0, 2.0]}
 
 
+def test_a_report_without_trades_says_why(reports: Reports) -> None:
+    without = {"macd_rsi": {"trips": 0, "signals": 0}}
+    write(reports, "empty", strategies=without, bars="1m", pairs=[{"bars": 3}], notes=["less than a day of data"])
+    (report,) = reports.listed()
+    assert report.notes[0].startswith("macd_rsi gave no signal in 3 bars of 1m; its indicators need bars to warm up")
+    assert report.notes[1] == "less than a day of data"
+
+
 def test_a_report_that_changed_is_read_again_and_one_that_is_gone_is_not_shown(reports: Reports) -> None:
     write(reports, "one")
     write(reports, "two").with_suffix(".html").touch()
@@ -211,6 +219,10 @@ async def test_a_backtest_is_done_by_our_own_command_line_and_leaves_a_report(co
     assert (job.state, job.done, job.report) == ("done", 1.0, asked.id), job.said
     (report,) = jobs.reports.listed()
     assert report.source == f"recordings/{source.name}"
+    assert (report.bars, report.tried) == ("5s", 2)
+    assert report.parameters["ma_cross"]["slow"] == 9
+    assert report.parameters["ma_cross"]["fast"] in (3, 5)
+    assert any("less than a day" in note for note in report.notes)
     assert set(report.figures) == {"ma_cross", "buy and hold"}
     assert len(jobs.reports.curves(report.name).times_ms) > 50
     assert jobs.reports.page(report.name).stat().st_size > 100_000

@@ -72,7 +72,9 @@ async def test_letters_go_back_to_their_group_and_what_cannot_says_why(bus: Bus)
     await bus.command.xgroup_create("trades:A", "g", "$")
     await add(bus, "dlq:g", "1-0", stream="trades:A", entry_id="7-1", error="no", deliveries="5")
     await add(bus, "dlq:g", "2-0", stream="trades:A", entry_id="6-1", error="no", deliveries="5")
-    assert await letters.retry(bus, "dlq:g", ["1-0", "2-0"]) == 1
+    answer = await letters.retry(bus, "dlq:g", ["1-0", "2-0"])
+    assert answer.retried == 1
+    assert answer.left == ["trades:A was trimmed, and the entry is gone"]
     (pending,) = await bus.command.xpending_range("trades:A", "g", "-", "+", 10)
     assert pending["message_id"] == "7-1"
     with pytest.raises(UsageError, match="trimmed"):

@@ -111,7 +111,7 @@ class Commands(Protocol):
 
     async def resume(self, consumer: str) -> shown.Answered: ...
 
-    async def retry(self, queue: str, ids: Sequence[str]) -> int:
-        """Put dead letters back into their streams; how many that were."""
+    async def retry(self, queue: str, ids: Sequence[str]) -> shown.Retried:
+        """Put dead letters back into their streams; how many that were, and why the others stay."""
 
     async def backtest(self, wanted: shown.Backtest) -> shown.Job: ...

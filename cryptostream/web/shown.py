@@ -256,6 +256,10 @@ class Report(Body):
     strategies: list[str]
     page: str | None = Field(description="Where its page is, if it has one.")
     figures: dict[str, dict[str, float | None]]
+    bars: str = ""
+    parameters: dict[str, dict[str, Any]] = Field({}, description="By strategy; of several that were tried, the best.")
+    tried: int = Field(0, description="How many combinations of parameters were tried, where there were several.")
+    notes: list[str] = Field([], description="What to know when reading the figures.")
 
 
 class Curves(Body):
@@ -333,9 +337,10 @@ class Retry(Body):
 
 
 class Retried(Body):
-    """How many dead letters were put back."""
+    """How many dead letters were put back, and why the others stay."""
 
     retried: int
+    left: list[str] = Field([], description="Why others were not put back, each reason once.")
 
 
 class Failure(Body):

@@ -204,9 +204,10 @@ class FakeCommands:
     async def resume(self, consumer: str) -> shown.Answered:
         return self._obey("resume", consumer, consumer)
 
-    async def retry(self, queue: str, ids: Sequence[str]) -> int:
+    async def retry(self, queue: str, ids: Sequence[str]) -> shown.Retried:
         self._obey("retry", (queue, list(ids)))
-        return len(ids)
+        left = ["its stream was trimmed"] if any(one.startswith("0-") for one in ids) else []
+        return shown.Retried(retried=sum(not one.startswith("0-") for one in ids), left=left)
 
     async def backtest(self, wanted: shown.Backtest) -> shown.Job:
         self._obey("backtest", wanted)

@@ -279,7 +279,7 @@ async def test_a_strategy_that_was_stopped_is_started_by_its_kind_and_name(
 async def test_letters_and_backtests_are_asked_for_here(ask: Asking, commands: FakeCommands) -> None:
     retried = await ask("POST", f"{V1}/dead-letters/retry", json={"queue": "dlq:x", "ids": ["1-0", "1-0", "2-0"]})
     asked = await ask("POST", f"{V1}/backtests", json={"sources": ["trades:BTCUSDT"], "strategies": ["macd_rsi"]})
-    assert (retried.json(), asked.status_code, asked.json()["id"]) == ({"retried": 2}, 202, "j2")
+    assert (retried.json(), asked.status_code, asked.json()["id"]) == ({"retried": 2, "left": []}, 202, "j2")
 
 
 # --- what describes it

@@ -117,6 +117,6 @@ EXAMPLES = (
     shown.Start(strategy="macd_rsi", name="fast", symbols=["BTCUSDT"], bars="5s", parameters={"rsi_period": 7}),
     shown.Backtest(sources=["trades:BTCUSDT"], strategies=["macd_rsi"], parameters=["rsi_period=14"], bars="1m"),
     shown.Retry(queue="dlq:momentum", ids=["1731605401000-0"]),
-    shown.Retried(retried=1),
+    shown.Retried(retried=1, left=["trades:BTCUSDT was trimmed, and the entry is gone"]),
     shown.Failure(error="no trades of BTCUSTD", hint='did you mean "BTCUSDT"?'),
 )

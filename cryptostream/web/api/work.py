@@ -36,7 +36,7 @@ def _letters(router: APIRouter, probes: Probes, commands: Commands) -> None:
     async def retry(wanted: shown.Retry) -> shown.Retried:
         """They are delivered to their group once more, and leave the queue."""
         asked.texts([wanted.queue, *wanted.ids])
-        return shown.Retried(retried=await commands.retry(wanted.queue, list(dict.fromkeys(wanted.ids))))
+        return await commands.retry(wanted.queue, list(dict.fromkeys(wanted.ids)))
 
 
 def _backtests(router: APIRouter, probes: Probes, commands: Commands) -> None:

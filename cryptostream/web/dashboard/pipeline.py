@@ -70,10 +70,12 @@ async def answered(commands: Commands, kind: str, wish: Wish) -> Message:
 
 async def _retried(commands: Commands, queue: str, ids: object) -> Message:
     wanted = [str(each)[:_LONGEST] for each in ids][:MOST_LETTERS] if isinstance(ids, list) else []
-    done = await commands.retry(queue, wanted)
-    group = queue.removeprefix("dlq:")
-    left = f"; {len(wanted) - done} could not be" if done < len(wanted) else ""
-    return {"said": f"{done} given back to {group}, which handles {'it' if done == 1 else 'them'} again{left}"}
+    answer = await commands.retry(queue, wanted)
+    done, group = answer.retried, queue.removeprefix("dlq:")
+    said = f"{done} given back to {group}, which handles {'it' if done == 1 else 'them'} again"
+    if not answer.left:
+        return {"said": said}
+    return {"said": said, "left": f"{len(wanted) - done} could not be: {'; '.join(answer.left)}"}
 
 
 def _text(wish: Wish, name: str) -> str:

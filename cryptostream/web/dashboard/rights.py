@@ -42,7 +42,7 @@ class Rightful:
     async def resume(self, consumer: str) -> shown.Answered:
         return await self._given().resume(consumer)
 
-    async def retry(self, queue: str, ids: Sequence[str]) -> int:
+    async def retry(self, queue: str, ids: Sequence[str]) -> shown.Retried:
         return await self._given().retry(queue, ids)
 
     async def backtest(self, wanted: shown.Backtest) -> shown.Job:

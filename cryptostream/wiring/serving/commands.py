@@ -39,7 +39,7 @@ class BusCommands:
     async def resume(self, consumer: str) -> shown.Answered:
         return await self._ask("resume", {"name": consumer}, "consume")
 
-    async def retry(self, queue: str, ids: Sequence[str]) -> int:
+    async def retry(self, queue: str, ids: Sequence[str]) -> shown.Retried:
         return await letters.retry(self._bus, queue, ids)
 
     async def backtest(self, wanted: shown.Backtest) -> shown.Job:

@@ -24,8 +24,8 @@ async def newest(glance: Glance, there: Mapping[str, Glimpse], limit: int) -> li
     return [_letter(entry(queue, raw)) for queue, raw in reversed(found)]
 
 
-async def retry(bus: Bus, queue: str, ids: Sequence[str]) -> int:
-    """Give entries back to their groups; how many that were.
+async def retry(bus: Bus, queue: str, ids: Sequence[str]) -> shown.Retried:
+    """Give entries back to their groups; how many that were, and why the others stay.
 
     Raises NotFound for letters that are not there, UsageError where none of them can go back, and why.
     """
@@ -38,9 +38,10 @@ async def retry(bus: Bus, queue: str, ids: Sequence[str]) -> int:
     if missing := set(ids).difference(letter.entry_id for letter in found):
         raise NotFound(f"no dead letter {min(missing)} in {key}")
     whys = [await letters.retry(bus, letter) for letter in found]
+    left = list(dict.fromkeys(filter(None, whys)))
     if whys and all(whys):
-        raise UsageError("; ".join(dict.fromkeys(whys)))
-    return sum(not why for why in whys)
+        raise UsageError("; ".join(left))
+    return shown.Retried(retried=sum(not why for why in whys), left=left)
 
 
 def _check_id(entry_id: str) -> None:

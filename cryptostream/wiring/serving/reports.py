@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ class Facts(msgspec.Struct, frozen=True):
     params: dict[str, dict[str, Any]] = {}
     notes: list[str] = []
     sweep: dict[str, Any] | None = None
+    pairs: list[dict[str, Any]] = []
 
 
 class Reports:
@@ -96,7 +98,7 @@ class Reports:
             bars=facts.bars,
             parameters=facts.params,
             tried=len((facts.sweep or {}).get("cells", ())),
-            notes=facts.notes,
+            notes=[*_without_trades(facts), *facts.notes],
         )
 
     def _facts(self, name: str) -> Facts:
@@ -114,6 +116,17 @@ class Reports:
         if not kept.is_name(name):
             raise NotFound(f"no report {name[:80]!a}")
         return self.folder / f"{name}{suffix}"
+
+
+def _without_trades(facts: Facts) -> Iterator[str]:
+    """Why a strategy has no trades, as far as that can be said."""
+    bars = max((pair["bars"] for pair in facts.pairs if isinstance(pair.get("bars"), int)), default=0)
+    for name, figures in facts.strategies.items():
+        if figures.get("trips") == 0 and figures.get("signals") == 0:
+            hint = "its indicators need bars to warm up: take shorter bars, smaller parameters, or more data"
+            yield f"{name} gave no signal in {bars:,} bars of {facts.bars or 'klines'}; {hint}"
+        elif figures.get("trips") == 0:
+            yield f"{name} gave signals and has no trades: none was a reason to open a position, or no trade filled it"
 
 
 def _is_facts(entry: "os.DirEntry[str]") -> bool:

@@ -50,6 +50,8 @@ async def test_wishes_are_obeyed_refused_or_nonsense_and_always_answered() -> No
     told = await answered(commands, "retry", {"queue": "dlq:g", "ids": ["1-0", "2-0"]})
     assert told == {"to": "retry", "said": "2 given back to g, which handles them again"}
     assert commands.wished == [("pause", "momentum"), ("retry", ("dlq:g", ["1-0", "2-0"]))]
+    told = await answered(commands, "retry", {"queue": "dlq:g", "ids": ["1-0", "0-1"]})
+    assert told["left"] == "1 could not be: its stream was trimmed"
     assert "failed" in await answered(commands, "rm -rf", {})
     commands.failing = UsageError("trades:A was trimmed", hint="too late")
     told = await answered(commands, "retry", {"ids": None})
