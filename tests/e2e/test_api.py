@@ -43,7 +43,8 @@ def read(api: httpx2.Client) -> None:
     health = api.get("/health").json()
     assert (health["redis_connected"], health["ws_connected"], health["symbols_tracked"]) == (True, True, 1)
     assert [one["pair"] for one in api.get("/pairs").json()] == ["BTCUSDT"]
-    trades = until(lambda: api.get(f"{V1}/trades/btcusdt?limit=20").json())
+    until(lambda: api.get(f"{V1}/trades/btcusdt").status_code == 200)  # 404 before the first
+    trades = api.get(f"{V1}/trades/btcusdt?limit=20").json()
     ids = [one["trade_id"] for one in trades]
     assert ids == list(range(ids[0], ids[0] + len(ids)))
     since = api.get(f"{V1}/trades/BTCUSDT?since={trades[0]['id'].partition('-')[0]}&limit=500").json()
