@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -26,6 +27,14 @@ def until(told: Callable[[], Any]) -> Any:
         assert time.monotonic() < deadline, "it never came"  # noqa: TID251
         time.sleep(0.05)  # noqa: TID251 - more often is a flood
     return found
+
+
+def shown(client: httpx2.Client, path: str) -> list[Any]:
+    """What the API has there, once it answers."""
+    with suppress(httpx2.ConnectError):
+        answer = client.get(path)
+        return list(answer.json()) if answer.status_code == 200 else []
+    return []
 
 
 @dataclass

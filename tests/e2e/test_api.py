@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from websockets.sync.client import connect
 
-from tests.e2e.conftest import Exchange, Start, until
+from tests.e2e.conftest import Exchange, Start, shown, until
 
 V1 = "/api/v1"
 
@@ -49,7 +49,7 @@ def read(api: httpx2.Client) -> None:
     assert ids == list(range(ids[0], ids[0] + len(ids)))
     since = api.get(f"{V1}/trades/BTCUSDT?since={trades[0]['id'].partition('-')[0]}&limit=500").json()
     assert trades[0] in since
-    bars = until(lambda: api.get(f"{V1}/bars/BTCUSDT?interval=1s").json())
+    bars = until(lambda: shown(api, f"{V1}/bars/BTCUSDT?interval=1s"))
     assert [one["open_time_ms"] for one in bars] == sorted(one["open_time_ms"] for one in bars)
     assert api.get(f"{V1}/trades/BTCUSTD").status_code == 404
     assert "cryptostream_" in api.get("/metrics").text

@@ -4,15 +4,13 @@ import json
 import signal
 import subprocess
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
 
 from cryptostream.engine.clock import SystemClock
-from tests.e2e.conftest import Exchange, Run, Start, until
+from tests.e2e.conftest import Exchange, Run, Start, shown, until
 
 CLOCK = SystemClock()
 MOST_S, LOADED = 5.0, 3.0
@@ -186,11 +184,3 @@ def test_the_demo_opens_with_live_candles_and_says_what_to_type_next(
     assert f"dashboard {url}dashboard/" in "".join(told)
     assert "cryptostream tail BTCUSDT" in errors
     assert "web.ended" not in errors
-
-
-def shown(client: httpx2.Client, path: str) -> list[Any]:
-    """What the API has there, once it answers."""
-    with suppress(httpx2.ConnectError):
-        answer = client.get(path)
-        return list(answer.json()) if answer.status_code == 200 else []
-    return []
