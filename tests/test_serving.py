@@ -30,6 +30,7 @@ from cryptostream.wiring.serving.jobs import Jobs
 from cryptostream.wiring.serving.probes import BusProbes
 from cryptostream.wiring.serving.reports import Reports
 from tests.client.conftest import T0_MS, Market
+from tests.conftest import one_engine
 
 MINUTE_MS = 60_000
 
@@ -478,3 +479,28 @@ async def test_bus_that_is_silent_is_away(served: Served) -> None:
     assert served.probes.health().redis_connected
     served.clock.advance(2)
     assert served.probes.health().reasons == ["the bus is away: the bus has not answered for 2 s"]
+
+
+@one_engine
+async def test_bus_of_many_streams_is_heard_all_the_while(bus_url: str, tmp_path: Path) -> None:
+    troubles: list[str] = []
+
+    class Listening(ManualClock):
+        async def sleep(self, delay_s: float) -> None:
+            await super().sleep(delay_s)
+            troubles.append(board.trouble)
+
+    clock = Listening()
+    async with connect(bus_url, data_dir=tmp_path, clock=clock) as bus:
+        pipeline = bus.command.pipeline(transaction=False)
+        for number in range(2500):
+            pipeline.xadd(f"signals:{number}:BTCUSDT", {"n": number}, id="1-1")
+        await pipeline.execute()
+        board = Board(bus, clock, keys(configured(bus_url, tmp_path)))
+        looking = asyncio.ensure_future(board())
+        while clock.monotonic() < 6:
+            await asyncio.sleep(0)  # noqa: TID251 - gives way, and waits for nothing
+        looking.cancel()
+        with suppress(asyncio.CancelledError):
+            await looking
+    assert set(troubles) == {""}

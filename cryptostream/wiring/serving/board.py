@@ -29,6 +29,7 @@ from cryptostream.wiring.serving.times import stamp
 SILENCE_S = 1.5
 """A bus that has not answered for so long is away."""
 _ROUND_S = 0.25
+_LEAST_REST_S = 0.05
 _STREAMS_A_SECOND = 1000
 _NAMES_S = 2.0
 _COUNTERS_S = 1.0
@@ -108,7 +109,7 @@ class Board:
             began_s = self._clock.monotonic()
             await self.attempt()
             spent_s = self._clock.monotonic() - began_s
-            await self._clock.sleep(max(_ROUND_S, len(self._names) / _STREAMS_A_SECOND - spent_s))
+            await self._clock.sleep(max(_LEAST_REST_S, _ROUND_S - spent_s))
 
     async def attempt(self) -> None:
         """Look once; `trouble` says why that could not be."""
@@ -124,7 +125,9 @@ class Board:
         if self._is_due("counters", _COUNTERS_S):
             await self._count()
         for names in _pieces(self._wanted()):
+            began_s = self._clock.monotonic()
             self._saw(names, await self._glance.streams(names))
+            await self._pace(len(names), began_s)
         await self._weigh()
         if self._is_due("groups", _GROUPS_S):
             await self._ask_groups()
@@ -132,6 +135,12 @@ class Board:
         self._round += 1
         self.look = self._made()
         self._tell("")
+
+    async def _pace(self, streams: int, began_s: float) -> None:
+        """Spread a round over its time, so that the bus is heard all the while; the first one is in a hurry."""
+        if self._round:
+            spent_s = self._clock.monotonic() - began_s
+            await self._clock.sleep(max(0.0, streams / _STREAMS_A_SECOND - spent_s))
 
     def _tell(self, said: str) -> None:
         if said:
