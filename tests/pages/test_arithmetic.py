@@ -1,4 +1,4 @@
-"""The scripts of the pages by themselves: where things are on a chart, what a lost message does, what a form asks."""
+"""The scripts of the pages by themselves: where things are on a chart, what a lost message does, what keys do."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -207,6 +207,106 @@ def test_another_of_a_kind_that_runs_is_started_under_a_name_of_its_own(seen: Se
         "parameters": {"fast": 7},
     }
     assert page.evaluate("window.wished") == {"wish": "start", "start": start}
+
+
+_STRATEGIES = (
+    _MOUNT
+    + """const { reactive } = await import("vue");
+    const { Strategies } = await import("cryptostream/strategies.js");
+    const row = { kind: "k", why: "", parameters: { fast: 4 }, bars: "1m", last_signal: null, installed: true };
+    const of = (name, state) => ({ ...row, key: `demo/${name}`, name, consumer: "demo", state });
+    const rows = reactive({ "demo/a": of("a", "running"), "demo/b": of("b", "running") });
+    const now = { pair: "BTCUSDT", interval: "1s", may_write: true, arrived: true };
+    window.props = reactive({ rows, now, intervals: ["1m"], busy: false, answer: null });
+    window.become = (name, state) => { rows[`demo/${name}`] = of(name, state); };
+    createApp({ render: () => h(Strategies, { ...window.props, rows: { ...rows } }) }).mount("main");"""
+)
+
+
+def test_the_keyboard_stays_where_it_is_through_a_stop_and_a_form(seen: Seen, run: Run) -> None:
+    run(_STRATEGIES)
+    page = seen.page
+    page.get_by_role("button", name="Stop a").press("Enter")
+    page.evaluate("window.props.busy = true")
+    expect(page.get_by_role("button", name="Stop a")).to_be_focused()
+    page.evaluate("window.props.busy = false; window.become('a', 'paused')")
+    expect(page.get_by_role("button", name="Start a", exact=True)).to_be_focused()  # though its row is another one now
+    setting = page.get_by_role("button", name="Set b")
+    for leave in ("Escape", "Enter"):
+        setting.press("Enter")
+        field = page.get_by_label("fast")
+        field.press(leave)
+        expect(field).to_have_count(0)
+        expect(setting).to_be_focused()
+
+
+def test_of_many_pairs_one_is_a_stop_and_keys_do_the_rest(seen: Seen, run: Run) -> None:
+    run(
+        _MOUNT
+        + """const { reactive } = await import("vue");
+        const { Watchlist } = await import("cryptostream/watchlist.js");
+        const row = (key, state) => ({ key, state, price: "1.5", digits: 2, change: 0, rate: 1, spark: [], note: "" });
+        const quotes = reactive({});
+        for (const key of ["AUSDT", "BUSDT", "CUSDT"]) quotes[key] = row(key, key === "CUSDT" ? "quiet" : "live");
+        window.gone = (key) => { delete quotes[key]; };
+        window.wished = [];
+        const onWish = (wish) => window.wished.push(wish);
+        const now = { pair: "BUSDT", may_write: true, arrived: true, ingesters: true };
+        const props = () => ({ quotes: { ...quotes }, now, answer: null, busy: false, onWish });
+        createApp({ render: () => h(Watchlist, props()) }).mount("main");"""
+    )
+    page = seen.page
+    stops = page.locator(".pairs [tabindex='0']")
+    expect(stops).to_have_count(2)
+    expect(stops.first).to_have_attribute("data-pair", "BUSDT")
+    field = page.get_by_label("Find a pair, or symbols to add")
+    field.fill("b")
+    field.press("Escape")
+    expect(field).to_have_value("")
+    stops.first.press("Delete")
+    stops.first.press("ArrowDown")
+    page.keyboard.press("Insert")
+    page.evaluate("window.gone('CUSDT')")
+    expect(page.locator("[data-pair=BUSDT]")).to_be_focused()
+    field.fill("aus")
+    field.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(field).to_have_value("")
+    assert page.evaluate("window.wished") == [
+        {"wish": "remove", "text": "BUSDT"},
+        {"wish": "add", "text": "CUSDT"},
+        {"wish": "watch", "pair": "AUSDT"},
+    ]
+
+
+def test_long_names_and_errors_leave_a_table_its_shape(seen: Seen, run: Run) -> None:
+    run(
+        _MOUNT
+        + """const { Rows } = await import("cryptostream/tables.js");
+        document.head.insertAdjacentHTML("beforeend", '<link rel="stylesheet" href="/pipeline.css">');
+        const columns = [{ key: "stream" }, { key: "error", wide: true }, { key: "n", kind: "count" }];
+        const row = { key: "a", stream: "trades:" + "X".repeat(300), error: "no ".repeat(900), n: 1 };
+        const rows = new Map([["a", row]]);
+        document.querySelector("main").className = "work";
+        mount(Rows, { name: "Streams", columns, rows, by: "n" });"""
+    )
+    seen.page.set_viewport_size({"width": 1440, "height": 900})
+    box = seen.page.get_by_role("cell", name="1", exact=True).bounding_box()
+    assert box is not None
+    assert box["height"] < 90
+    assert box["x"] + box["width"] < 1440
+    assert len(seen.page.get_by_role("cell").first.get_attribute("title") or "") == 307
+
+
+def test_a_server_that_is_gone_is_told_on_every_page(seen: Seen, run: Run) -> None:
+    run("""document.querySelector("main").innerHTML = `<a class="state fine">live, 5 pairs</a>
+      <div class="banner grave lost" role="alert">No connection</div><div id="popup" aria-hidden="true"></div>`;""")
+    banner = seen.page.get_by_role("alert")
+    expect(banner).to_be_hidden()
+    run('document.querySelector("#popup").ariaHidden = "false";')
+    expect(banner).to_be_visible()
+    colour = run('return getComputedStyle(document.querySelector(".state"), "::after").content;')
+    assert colour == '"no connection"'
 
 
 def test_on_a_phone_what_a_candle_says_stands_above_the_candles(run: Run) -> None:

@@ -34,7 +34,7 @@ class Lines:
         values += [bands.lower, bands.upper] if bands else [None, None]
         values += [self._rsi.update(close)]
         values += macd or (None, None, None)
-        return [None if value is None else float(f"{value:.8g}") for value in values]
+        return [None if value is None else float(f"{value:.12g}") for value in values]
 
 
 class Candles:

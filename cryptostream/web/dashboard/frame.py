@@ -1,6 +1,6 @@
 """What is around every page: where one is, where one can go, the colours, and what is wrong now."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -30,7 +30,7 @@ _HEAD = f"""
 
 @contextmanager
 def frame(probes: Probes, here: Here) -> Iterator[None]:
-    """The page's own content goes inside, into `<main>`.
+    """The page's own content goes inside.
 
     with frame(probes, "pipeline"):
         tag("h1", "Pipeline")
@@ -42,10 +42,13 @@ def frame(probes: Probes, here: Here) -> Iterator[None]:
         tag("a", "cryptostream", classes="brand", href=f"{MOUNTED}/")
         _navigation(here)
         state = tag("a", classes="state", href=_PAGES["pipeline"][1])
-        tag("button", classes="theme", type="button", aria_label="Colours: as the system has them, light, or dark")
+        tag("button", classes="theme", type="button", aria_label="Colours")
+    with tag("div", classes="banner grave lost", role="alert"):
+        tag("strong", "No connection:")
+        tag("span", "the server does not answer. What is shown is the last that was seen; it goes on when it is back.")
     banner = _Banner(probes, state)
     ui.timer(_EVERY_S, banner.update)
-    with tag("main", classes=here, id="main", tabindex="-1"):
+    with tag("div", classes=here, id="main", tabindex="-1"):  # NiceGUI puts it into a <main>
         yield
 
 
@@ -71,39 +74,41 @@ class _Banner:
 
     def update(self) -> None:
         """Say what the probes say; only what has changed is sent."""
-        health = self._probes.health()
-        what, why, more = said(health)
+        health, wrong = self._probes.health(), self._probes.pipeline().wrong
+        what, why, more = said(health, wrong)
         self._what.set_text(what)
         self._why.set_text(why)
         self._more.set_text(more)
         self._box.classes(add="shown" if what else "", remove="" if what else "shown")
-        self._state.set_text(word(health))
-        grave, fine = not health.redis_connected, health.status == "ok"
+        self._state.set_text(word(health, wrong))
+        grave, fine = not health.redis_connected, not what
         for box in (self._box, self._state):
             box.classes(add="grave" if grave else "", remove="" if grave else "grave")
             box.classes(add="fine" if fine else "", remove="" if fine else "fine")
 
 
-def said(health: shown.Health) -> tuple[str, str, str]:
+def said(health: shown.Health, wrong: Sequence[str]) -> tuple[str, str, str]:
     """What is wrong, why, and how much more there is; all empty where nothing is."""
-    if health.status == "ok":
+    if health.status == "ok" and not wrong:
         return "", "", ""
-    first, *others = health.reasons or ["nobody said why"]
+    first, *others = wrong or health.reasons or ["nobody said why"]
     more = f"and {len(others)} more" if others else "Pipeline"
     if not health.redis_connected:
-        return "Redis is away:", f"{first.rstrip('.')}. What is shown is the last that was seen.", more
-    return "Degraded:", first, more
+        why = first.removeprefix("the bus is away: ").rstrip(".")
+        return "Redis is away:", f"{why}. What is shown is the last that was seen.", more
+    return "Wrong now:" if health.status == "ok" else "Degraded:", first, more
 
 
-def word(health: shown.Health) -> str:
+def word(health: shown.Health, wrong: Sequence[str]) -> str:
     """How it is, in a few words.
 
     >>> from cryptostream.web.shown import Health
-    >>> word(Health(status="ok", redis_connected=True, ws_connected=True, symbols_tracked=1, tick_count=9,
-    ...     last_tick_time=None, reasons=[]))
-    'live, 1 pair'
+    >>> well = Health(status="ok", redis_connected=True, ws_connected=True, symbols_tracked=1, tick_count=9,
+    ...     last_tick_time=None, reasons=[])
+    >>> word(well, []), word(well, ["5 gaps are open"])
+    ('live, 1 pair', 'degraded, 1 pair')
     """
     if not health.redis_connected:
         return "Redis is away"
-    state = "live" if health.status == "ok" else "degraded"
+    state = "live" if health.status == "ok" and not wrong else "degraded"
     return f"{state}, {health.symbols_tracked} pair{'' if health.symbols_tracked == 1 else 's'}"

@@ -42,6 +42,8 @@ class _Page(Page):
         """Another pair or interval to watch, or a command."""
         if kind == "watch":
             await self._telling.tell(partial(self._watch, wish))
+        elif kind == "hold":
+            self._watching.hold()
         elif (ask := self._asked(kind, wish)) is not None:
             self._view.send({"answer": await self._answer(kind, ask)})
 

@@ -10,6 +10,7 @@ from cryptostream.errors import CryptostreamError
 from cryptostream.web import shown
 from cryptostream.web.dashboard.differences import Rows
 from cryptostream.web.dashboard.telling import Message
+from cryptostream.web.dashboard.watching import liveliest, pair_of
 from cryptostream.web.probes import Probes
 
 _SLOW_TURNS = 4
@@ -48,7 +49,8 @@ class Reviewing:
         if self._turn % _SLOW_TURNS == 0 or self._ended(jobs):
             self._reports = {each.name: each for each in await self._probes.reports()}
             tables["reports"] = {name: _report(each) for name, each in self._reports.items()}
-            tables["form"] = {"form": {"sources": await self._sources(), "strategies": self._strategies()}}
+            form = {"sources": await self._sources(), "strategies": self._strategies(), "liveliest": self._liveliest()}
+            tables["form"] = {"form": form}
         self._turn += 1
         told = {name: self._told.setdefault(name, Rows()).changed(rows) for name, rows in tables.items()}
         return {name: change for name, change in told.items() if change}
@@ -62,7 +64,7 @@ class Reviewing:
             curves = (await self._probes.curves(name)).model_dump()
         except CryptostreamError as error:
             return {"open": {"name": name, "failed": str(error)}}
-        return {"open": {**_report(report), **curves, "table": figures(report), "strategies": report.strategies}}
+        return {"open": {**_report(report), **curves, "table": figures(report), **_beside(report)}}
 
     def _ended(self, jobs: Sequence[shown.Job]) -> bool:
         """Whether a job ended since the last look: then there is a report that is new."""
@@ -73,16 +75,35 @@ class Reviewing:
         streams = [each.stream for each in self._probes.streams() if each.stream.startswith(("trades:", "klines:"))]
         return [*await self._probes.recordings(), *streams][:_MOST_SOURCES]
 
+    def _liveliest(self) -> str:
+        """The stream of the pair that is traded most, where a first backtest finds something."""
+        quotes = {pair_of(each): each for each in self._probes.quotes()}
+        return quotes[liveliest(quotes)].stream if quotes else ""
+
     def _strategies(self) -> dict[str, Mapping[str, Any]]:
-        """Those that are installed, by what they are called there, with their parameters as a form takes them."""
-        found = self._probes.strategies()
-        return {each.kind: _strategy(each) for each in sorted(found, key=lambda each: (each.kind, each.name))}
+        """Those that are installed, by what they are called there, with their parameters as a form takes them.
+
+        Of several of a kind the one that runs is told, and of those the first by name.
+        """
+        found = sorted(self._probes.strategies(), key=lambda each: (each.kind, each.state == "running", each.name))
+        return {each.kind: _strategy(each) for each in found}
 
 
 def _strategy(strategy: shown.Strategy) -> Mapping[str, Any]:
-    plain = {name: value for name, value in strategy.parameters.items() if isinstance(value, str | int | float)}
-    told = ", ".join(f"{name}={_plain(value)}" for name, value in plain.items())
-    return {"runs": strategy.state != "installed", "parameters": told[:_MOST_TOLD]}
+    return {
+        "runs": strategy.state != "installed",
+        "parameters": _written(strategy.parameters),
+        "bars": strategy.bars or "",
+    }
+
+
+def _written(parameters: Mapping[str, Any]) -> str:
+    """Parameters as a form takes them: those that are a word or a number, as many as have room."""
+    told = ""
+    for name, value in parameters.items():
+        if isinstance(value, str | int | float) and len(told) < _MOST_TOLD:
+            told += f"{', ' if told else ''}{name}={_plain(value)}"
+    return told
 
 
 def _plain(value: object) -> str:
@@ -104,6 +125,7 @@ def _report(report: shown.Report) -> Mapping[str, Any]:
     own = {name: report.figures.get(name, {}) for name in report.strategies}
     best = max(own, key=lambda name: own[name].get("total_return") or float("-inf"), default="")
     chosen = own.get(best, {})
+    won = report.parameters.get(best, {})
     shown_as = {f"{name}_text": BY_FIELD[name].of(_Figures(chosen)) for name in _LISTED}  # type: ignore[arg-type]
     return {
         "name": report.name,
@@ -111,8 +133,21 @@ def _report(report: shown.Report) -> Mapping[str, Any]:
         "source": report.source,
         "strategies": ", ".join(report.strategies),
         "page": report.page,
+        "with": ", ".join(filter(None, (report.bars, _written(won)))),
         **{name: chosen.get(name) for name in _LISTED},
         **shown_as,
+    }
+
+
+def _beside(report: shown.Report) -> Mapping[str, Any]:
+    """What a report was run with, and what to know when reading it; of several values those that won."""
+    ran = {name: _written(told) for name, told in report.parameters.items()}
+    return {
+        "strategies": report.strategies,
+        "bars": report.bars,
+        "ran": [[name, told] for name, told in ran.items() if told],
+        "tried": report.tried,
+        "notes": report.notes,
     }
 
 

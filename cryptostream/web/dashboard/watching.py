@@ -1,11 +1,11 @@
 """What one browser watches of the market, and what it is to be told next: differences, as plain data."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from cryptostream import registry
-from cryptostream.errors import BusRefused, BusUnavailable, NotFound, UsageError
+from cryptostream import logs, registry
+from cryptostream.errors import BusRefused, BusUnavailable, CryptostreamError
 from cryptostream.web import shown
 from cryptostream.web.dashboard.candles import MOST, Candles
 from cryptostream.web.dashboard.differences import Newest, Rows
@@ -17,8 +17,9 @@ ENOUGH = 30
 """Candles that an interval must show to be taken by itself."""
 
 _BY_ITSELF = ("1m", "15s", "5s", "1s")
-_TAPE, _SIGNALS, _SPARK_TURNS = 50, 100, 10
+_TAPE, _SIGNALS, _SPARK_TURNS, _GROW_TURNS = 50, 100, 10, 60
 _TRADES = "trades:"
+_log = logs.get("web")
 
 
 class Watching:
@@ -30,6 +31,7 @@ class Watching:
         self.pair = ""
         self._asked = "auto"
         self.interval = ""
+        self._grows = True
         self.forget()
 
     def forget(self) -> None:
@@ -38,14 +40,19 @@ class Watching:
         self._quotes, self._strategies, self._state = Rows(), Rows(), Rows()
         self._signals = Newest()
         self._sparks: dict[str, Sequence[int]] = {}
+        self._said = ""
         self._forget_pair()
 
     def choose(self, pair: str, interval: str = "") -> None:
         """Watch this pair; the interval stays as it is unless one is given, and `auto` finds one."""
         self._asked = interval or self._asked
         self.pair, self.interval = pair, "" if self._asked == "auto" else self._asked
-        self._anew = "pair"
+        self._anew, self._grows = "pair", True
         self._forget_pair()
+
+    def hold(self) -> None:
+        """Somebody looks at a part of the chart: the interval that `auto` found stays until another pair is chosen."""
+        self._grows = False
 
     def _forget_pair(self) -> None:
         self._candles, self._tape, self._marks = Candles(), Newest(), Newest()
@@ -73,17 +80,26 @@ class Watching:
         """Why there is nothing to see of the pair, or no more; empty where there is."""
         if not self.pair:
             return ""
+        whys = [await self._try(told, self._bars), await self._try(told, self._trades)]
+        if self._turn % 2:
+            whys.append(await self._try(told, self._opinions))
+        said = next(filter(None, whys), "")
+        if said and said != self._said:
+            _log.warning("web.pair_unshown", pair=self.pair, why=said)
+        self._said = said
+        return said
+
+    async def _try(self, told: dict[str, Any], part: Callable[[], Awaitable[Mapping[str, Any]]]) -> str:
+        """Add a part of what is told; why it cannot be told, which keeps no other part from being so."""
         try:
-            told["candles"] = await self._bars()
-            told["tape"] = await self._trades()
-            if self._turn % 2:
-                told["signals"], told["marks"] = await self._opinions()
-        except NotFound as error:
-            return str(error)
+            told |= await part()
         except (BusUnavailable, BusRefused) as error:
             return f"the bus: {error}"
-        except UsageError as error:
+        except CryptostreamError as error:
             return str(error)
+        except (ValueError, ArithmeticError) as error:  # whoever can write to a stream can write any number
+            self._candles = Candles()
+            return f"{self.pair} has entries that cannot be shown: {error}"
         return ""
 
     def _now(self, said: str) -> Mapping[str, Any]:
@@ -113,12 +129,11 @@ class Watching:
             "spark": self._sparks[pair],
         }
 
-    async def _bars(self) -> Mapping[str, Any] | None:
-        bars = await self._found_bars()
-        return self._candles.changed(bars)
+    async def _bars(self) -> Mapping[str, Any]:
+        return {"candles": self._candles.changed(await self._found_bars())}
 
     async def _found_bars(self) -> Sequence[shown.Bar]:
-        if self.interval:
+        if self.interval and not self._is_to_grow():
             return await self._probes.bars(self.pair, self.interval, limit=MOST)
         for interval in _BY_ITSELF:
             bars = await self._probes.bars(self.pair, interval, limit=MOST)
@@ -127,17 +142,22 @@ class Watching:
         self.interval = interval
         return bars
 
-    async def _trades(self) -> Message | None:
+    def _is_to_grow(self) -> bool:
+        """Whether a longer interval may show enough by now."""
+        is_shortened = self._asked == "auto" and self.interval != _BY_ITSELF[0]
+        return is_shortened and self._grows and self._turn % _GROW_TURNS == 0
+
+    async def _trades(self) -> Mapping[str, Any]:
         trades = await self._probes.trades(self.pair, limit=_TAPE)
         rows = [_trade(trades[at]) for at in self._tape.fresh([each.id for each in trades])]
-        return {"rows": rows} if rows else None
+        return {"tape": {"rows": rows} if rows else None}
 
-    async def _opinions(self) -> tuple[Message | None, Message | None]:
+    async def _opinions(self) -> Mapping[str, Any]:
         of_all = await self._probes.signals(None, limit=_SIGNALS)
         of_pair = await self._probes.signals(self.pair, limit=_SIGNALS)
         logged = [_signal(of_all[at]) for at in self._signals.fresh([_key(each) for each in of_all])]
         marked = [_signal(of_pair[at]) for at in self._marks.fresh([_key(each) for each in of_pair])]
-        return {"rows": logged} if logged else None, {"rows": marked} if marked else None
+        return {"signals": {"rows": logged} if logged else None, "marks": {"rows": marked} if marked else None}
 
 
 def pair_of(quote: shown.Quote) -> str:

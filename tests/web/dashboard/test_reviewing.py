@@ -19,9 +19,10 @@ async def test_reports_jobs_and_what_the_form_offers_are_told_once() -> None:
     form = first["form"]["put"]["form"]
     assert form["sources"][:2] == ["recordings/november.parquet", "trades:BTCUSDT"]
     assert form["strategies"] == {
-        "ma_cross": {"runs": False, "parameters": ""},
-        "macd_rsi": {"runs": True, "parameters": "rsi_period=14"},
+        "ma_cross": {"runs": False, "parameters": "", "bars": ""},
+        "macd_rsi": {"runs": True, "parameters": "rsi_period=14", "bars": "1m"},
     }
+    assert form["liveliest"] == "trades:BTCUSDT"
     assert await reviewing.message() == {}
 
 
@@ -45,6 +46,18 @@ async def test_an_opened_report_has_curves_and_figures_as_people_read_them() -> 
     assert ["Sharpe", "–"] in opened["table"]
     assert len(opened["times_ms"]) == len(opened["equity"]["macd_rsi"]) == 4
     assert "failed" in (await reviewing.opened("../first"))["open"]
+
+
+async def test_of_several_values_those_that_won_are_told_and_the_notes_with_the_figures() -> None:
+    probes = FakeProbes()
+    won = {"parameters": {"macd_rsi": {"fast": 8, "slow": 21}}, "tried": 6, "notes": ["less than a day"], "bars": "1s"}
+    probes.told_reports = [report.model_copy(update=won) for report in probes.told_reports]
+    reviewing = Reviewing(probes)
+    row = (await reviewing.message())["reports"]["put"]["first"]
+    assert row["with"] == "1s, fast=8, slow=21"
+    opened = (await reviewing.opened("first"))["open"]
+    assert (opened["ran"], opened["tried"]) == ([["macd_rsi", "fast=8, slow=21"]], 6)
+    assert opened["notes"] == ["less than a day"]
 
 
 async def test_a_form_becomes_a_backtest_or_says_what_is_wrong_with_it() -> None:

@@ -2,6 +2,10 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
 
 from cryptostream.errors import BusUnavailable
 from cryptostream.web import shown
@@ -14,11 +18,12 @@ class Sparse(FakeProbes):
     """Few candles in long intervals, many in short ones."""
 
     asked: Sequence[str] = ()
+    more = 0
 
     async def bars(self, pair: str, interval: str, **bounds: int | None) -> Sequence[shown.Bar]:  # type: ignore[override]
         self._known(pair)
         self.asked = (*self.asked, interval)
-        return [probes.bar(at) for at in range({"1m": 3, "15s": 12, "5s": 36}.get(interval, 180))]
+        return [probes.bar(at) for at in range({"1m": 3, "15s": 12, "5s": 36}.get(interval, 180) + self.more)]
 
 
 async def test_nothing_is_told_twice() -> None:
@@ -67,6 +72,42 @@ async def test_a_bus_that_is_away_leaves_what_is_there_and_says_so() -> None:
     message = await watching.message()
     assert message.keys() == {"state"}
     assert message["state"]["put"]["now"]["said"] == "the bus: no answer from redis://localhost"
+
+
+async def test_what_cannot_be_drawn_of_a_pair_takes_nothing_else_from_the_page() -> None:
+    asked = FakeProbes()
+    watching = Watching(asked)
+    told_bars = asked.bars
+
+    async def bars(*args: Any, **bounds: Any) -> Sequence[shown.Bar]:
+        good = await told_bars(*args, **bounds)
+        return [*good[:-1], good[-1].model_copy(update={"close": float("inf")})]
+
+    asked.bars = bars  # type: ignore[method-assign]
+    with capture_logs() as logged:
+        message = await watching.message()
+        asked.told_quotes = [probes.quote("BTCUSDT", price="45200.00"), *asked.told_quotes[1:]]
+        assert (await watching.message())["quotes"]["put"]["BTCUSDT"] == {"price": "45200.00"}
+    assert {"quotes", "strategies", "state", "tape", "signals"} < set(message)
+    assert "BTCUSDT has entries that cannot be shown" in message["state"]["put"]["now"]["said"]
+    assert [line["event"] for line in logged] == ["web.pair_unshown"]
+    asked.bars = told_bars  # type: ignore[method-assign]
+    healed = await watching.message()
+    assert healed["candles"]["whole"]
+    assert healed["state"]["put"]["now"]["said"] == ""
+
+
+@pytest.mark.parametrize(("holds", "interval"), [(False, "1m"), (True, "5s")])
+async def test_the_interval_grows_with_the_market_until_somebody_zooms(holds: bool, interval: str) -> None:
+    asked = Sparse()
+    watching = Watching(asked)
+    await watching.message()
+    if holds:
+        watching.hold()
+    asked.more = 60  # an hour later
+    for _ in range(60):
+        await watching.message()
+    assert watching.interval == interval
 
 
 async def test_an_unknown_pair_is_told_and_no_mistake_of_ours() -> None:

@@ -1,4 +1,6 @@
 /* What is wished for, and what became of it: accepted or refused, and why, for each part of it. */
+import { held } from "cryptostream/held.js";
+
 const ANSWER_MS = 15000;
 const DONE = {
   add: "is followed", remove: "is followed no more", start: "runs", stop: "is stopped", parameters: "has new parameters",
@@ -12,7 +14,18 @@ export const asking = (parts) => ({
     const each = (value) => Object.fromEntries(Object.values(parts).map((part) => [part, value]));
     return { answers: each(null), busy: each(false) };
   },
+  mounted() {
+    addEventListener("keydown", this.onEscape);
+  },
+  unmounted() {
+    removeEventListener("keydown", this.onEscape);
+  },
   methods: {
+    /** What nothing else on the page had a use for. */
+    onEscape(event) {
+      if (event.key !== "Escape" || event.defaultPrevented) return;
+      for (const part of Object.keys(this.answers)) this.answers[part] = null;
+    },
     ask(wish) {
       const part = parts[wish.wish];
       if (part) {
@@ -27,7 +40,7 @@ export const asking = (parts) => ({
       if (!part) return;
       this.busy[part] = false;
       this.answers[part] = answer;
-      if (answer.failed || answer.verdicts?.some((verdict) => !verdict.accepted)) return;
+      if (answer.failed || answer.left || answer.verdicts?.some((verdict) => !verdict.accepted)) return;
       setTimeout(() => {
         if (this.answers[part] === answer) this.answers[part] = null;
       }, ANSWER_MS);
@@ -36,6 +49,7 @@ export const asking = (parts) => ({
 });
 
 export const Answer = {
+  mixins: [held],
   props: { answer: Object, busy: Boolean, waits: String },
   emits: ["dismiss", "undo"],
   template: `
@@ -44,6 +58,7 @@ export const Answer = {
       <template v-if="answer">
         <p v-if="answer.failed" class="verdict refused">{{ answer.failed }}</p>
         <p v-if="answer.said" class="verdict">{{ answer.said }}</p>
+        <p v-if="answer.left" class="verdict refused">{{ answer.left }}</p>
         <p v-for="verdict in answer.verdicts" :key="verdict.what" class="verdict" :class="{ refused: !verdict.accepted }">
           <span><strong>{{ verdict.what }}</strong> {{ said(verdict) }}</span>
           <button v-if="verdict.accepted && answer.to === 'remove'" type="button" class="link" @click="$emit('undo', verdict.what)">Undo</button>

@@ -8,6 +8,7 @@ const COLUMNS = [
   { key: "name", label: "report", picks: true, wide: true },
   { key: "made", label: "made (UTC)", kind: "stamp", left: true },
   { key: "strategies", label: "strategies" },
+  { key: "with", label: "with", wide: true },
   { key: "source", label: "of", wide: true },
   { key: "total_return", label: "return", kind: "count", signed: (row) => signed(row.total_return, row.total_return_text) },
   { key: "sharpe", label: "Sharpe", kind: "count", told: (row) => row.sharpe_text },
@@ -30,7 +31,8 @@ export default {
       job: "",
       failed: "",
       waiting: false,
-      form: { sources: "", strategy: "", parameters: "", bars: "1m", fee: 10 },
+      form: { sources: "", strategy: "", parameters: "", bars: "", fee: 10 },
+      proposed: { parameters: "", bars: "" },
     };
   },
   computed: {
@@ -56,6 +58,11 @@ export default {
     },
     percent() {
       return Math.round(100 * (this.shownJob?.done ?? 0));
+    },
+  },
+  watch: {
+    "form.strategy"() {
+      this.proposeLike();
     },
   },
   methods: {
@@ -86,9 +93,22 @@ export default {
         this.pick({ name: job.report });
       }
     },
+    /** What finds something the first time: the pair that is traded most, a strategy as it runs now. */
     propose() {
-      this.form.strategy ||= this.strategies.includes("macd_rsi") ? "macd_rsi" : this.strategies[0] ?? "";
-      this.form.sources ||= this.can.sources.find((name) => name.startsWith("trades:")) ?? this.can.sources[0] ?? "";
+      const runs = this.strategies.filter((name) => this.can.strategies[name].runs);
+      const first = ["macd_rsi", ...this.strategies].find((name) => (runs.length ? runs : this.strategies).includes(name));
+      const { sources, liveliest } = this.can;
+      this.form.strategy ||= first ?? "";
+      this.form.sources ||= sources.includes(liveliest) ? liveliest : sources.find((name) => name.startsWith("trades:")) ?? sources[0] ?? "";
+      this.proposeLike();
+    },
+    /** Bars and parameters as they run live, unless somebody has typed others. */
+    proposeLike() {
+      const { runs, parameters, bars } = this.takes ?? {};
+      const like = { parameters: runs ? parameters : "", bars: (runs && bars) || "1m" };
+      for (const [name, value] of Object.entries(like)) {
+        if (this.form[name] === this.proposed[name]) this.form[name] = this.proposed[name] = value;
+      }
     },
     keepOne() {
       if (this.rows.reports.has(this.picked)) {
@@ -104,6 +124,7 @@ export default {
       this.$emit("wish", { wish: "open", name: row.name });
     },
     run() {
+      if (this.waiting || this.running) return;
       [this.waiting, this.failed] = [true, ""];
       const { sources, strategy, parameters, bars, fee } = this.form;
       this.$emit("wish", { wish: "run", sources, strategies: [strategy], parameters, bars, fee });
@@ -126,13 +147,13 @@ export default {
               <input v-else v-model.trim="form.strategy" class="field" required maxlength="64" placeholder="macd_rsi" /></label>
             <label>Parameters <input v-model.trim="form.parameters" class="field" maxlength="2000" spellcheck="false" autocomplete="off"
               placeholder="rsi_period=7..21:7" aria-describedby="takes" /></label>
-            <p id="takes" class="hint"><template v-if="takes && takes.parameters">{{ takes.runs ? "Live it runs with" : "Without any it has" }} {{ takes.parameters }}. </template>Several values are all tried: 8,12 or 7..21:7.</p>
+            <p id="takes" class="hint"><template v-if="takes && takes.parameters">{{ takes.runs ? "Live it runs with" : "Without any it has" }} {{ takes.parameters }}{{ takes.runs && takes.bars ? " and bars of " + takes.bars : "" }}. </template>Several values are all tried: 8,12 or 7..21:7.</p>
             <div class="pair">
               <label>Bars <input v-model.trim="form.bars" class="field" list="bars" required maxlength="32" /></label>
               <datalist id="bars"><option v-for="name in ['10s', '1m', '5m', '15m', '1h', 'tick:100', 'dollar:1e6']" :key="name" :value="name"></option></datalist>
               <label>Fee, bps <input v-model="form.fee" class="field" type="number" min="0" max="1000" step="any" required /></label>
             </div>
-            <div class="go"><button type="submit" class="act main" :disabled="waiting || Boolean(running)">Run</button>
+            <div class="go"><button type="submit" class="act main" :aria-disabled="waiting || Boolean(running)">Run</button>
               <small v-if="running" class="soft">one at a time</small></div>
           </form>
           <div class="body job" role="status" aria-live="polite">
@@ -153,6 +174,10 @@ export default {
           <template v-if="open && !open.failed">
             <header><h2 id="report">{{ open.name }}</h2><small>{{ open.source }}</small>
               <a v-if="open.page" class="act whole" :href="open.page" target="_blank" rel="noopener">The whole report</a></header>
+            <div v-if="open.ran.length || open.notes.length" class="beside">
+              <p v-for="[name, told] in open.ran" :key="name"><strong>{{ name }}</strong> {{ told }}<span v-if="open.bars" class="soft">, bars {{ open.bars }}</span><span v-if="open.tried > 1" class="soft">: the best of {{ open.tried }} that were tried</span></p>
+              <p v-for="note in open.notes" :key="note" class="note">{{ note }}</p>
+            </div>
             <Curves :key="open.name" :times="open.times_ms" :equity="open.equity" :drawdown="open.drawdown" :own="open.strategies" />
             <div class="scroll figures" tabindex="0" role="region" aria-label="Figures">
               <table v-for="(rows, half) in halves" :key="half" class="list">

@@ -135,6 +135,8 @@ export const Chart = {
     },
     tell(row, pointed) {
       this.away = !this.plot.follows;
+      if (this.plot.touched && !this.holds) this.$emit("wish", { wish: "hold" });
+      this.holds = this.plot.touched;
       if (!row) return;
       const digits = this.digits ?? digitsFor(row[C]);
       const said = (place) => (row[place] === null ? "\u2013" : money(row[place], digits));

@@ -20,7 +20,7 @@ export default {
       <watchlist :quotes="quotes" :now="now" :answer="answers.watchlist" :busy="busy.watchlist" @wish="ask" @dismiss="answers.watchlist = null" />
       <chart ref="chart" :now="now" :quote="quotes[now.pair]" :intervals="intervals" :digits="digits(now.pair)" @wish="ask" />
       <tape :rows="tape" :digits="digits(now.pair)" :now="now" />
-      <signals :rows="signals" :now="now" :digits="digits" @wish="ask" />
+      <signals :rows="signals" :now="now" :digits="digits" :running="runs" @wish="ask" />
       <strategies :rows="strategies" :now="now" :answer="answers.strategies" :busy="busy.strategies" :intervals="intervals" @wish="ask" @dismiss="answers.strategies = null" />
     </div>`,
   data: () => ({
@@ -30,6 +30,11 @@ export default {
     tape: [],
     signals: [],
   }),
+  computed: {
+    runs() {
+      return Object.values(this.strategies).some((row) => row.state === "running");
+    },
+  },
   methods: {
     take(message) {
       if (message.quotes) this.merge(this.quotes, message.quotes);

@@ -112,6 +112,7 @@ function grid(ctx, plot) {
       if (y < pane.top + 8 || y > pane.top + pane.height - 6) continue;
       ctx.strokeStyle = colours.grid;
       line(ctx, 0, crisp(y), box.width, crisp(y));
+      if (pane.name === "price" && Math.abs(y - tagAt(plot)) < 16) continue;
       ctx.fillStyle = colours.soft;
       ctx.fillText(written(plot, pane, mark), box.width + 8, y);
     }
@@ -317,10 +318,14 @@ function tagged(ctx, plot, y, text, back, ink) {
   ctx.fillText(text, plot.box.width + 8, y + 0.5);
 }
 
+/** The height of the tag with the price that is now. */
+function tagAt({ rows, panes: [pane] }) {
+  return Math.min(pane.height - 10, Math.max(10, heightOf(pane, rows.at(-1)[C])));
+}
+
 /** Where the price is now. */
 function newest(ctx, plot) {
-  const last = plot.rows.at(-1), pane = plot.panes[0];
-  const y = Math.min(pane.height - 10, Math.max(10, heightOf(pane, last[C])));
+  const last = plot.rows.at(-1), y = tagAt(plot);
   const colour = last[C] >= last[O] ? plot.colours.up : plot.colours.down;
   ctx.strokeStyle = colour;
   ctx.setLineDash([2, 3]);

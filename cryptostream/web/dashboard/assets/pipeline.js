@@ -1,5 +1,6 @@
 /* The page of the pipeline: what is wrong now, the way from sockets to readers, and every part of it in a table. */
 import { Answer, asking } from "cryptostream/answer.js";
+import { held } from "cryptostream/held.js";
 import { ago, bytes, count, ms, rate } from "cryptostream/scale.js";
 import { Line, Rows, take } from "cryptostream/tables.js";
 import { told } from "cryptostream/told.js";
@@ -23,7 +24,7 @@ const COLUMNS = {
     { key: "gaps_unfillable", label: "unfillable", kind: "count", warns: some },
     { key: "spool_bytes", label: "spool", kind: "bytes", warns: some },
     { key: "errors", label: "errors", kind: "count", warns: some },
-    { key: "lag_ms", label: "behind", kind: "ms", title: "How far its loop lags" },
+    { key: "lag_ms", label: "behind", kind: "ms", title: "When the newest record came, less the exchange's time of it" },
     { key: "trouble", label: "trouble", wide: true, warns: Boolean },
   ],
   consumers: [
@@ -66,7 +67,7 @@ const COLUMNS = {
 };
 
 export default {
-  mixins: [told, asking(ASKS)],
+  mixins: [told, asking(ASKS), held],
   components: { Answer, Rows, Line },
   props: { writes: Boolean },
   data() {
@@ -127,14 +128,14 @@ export default {
           said: processes ? `${count(sums.duplicates)} came twice` : "" },
         { name: "Exchange to bus", value: ms(now.p50), line: "p99", said: now.p99 === null ? "of the last minute" : `median; 99 % within ${ms(now.p99)}` },
         { name: "Gaps open", value: count(now.gaps_open ?? null), warns: some(now.gaps_open),
-          said: `${count(sums.gaps_opened ?? 0)} opened, ${count(sums.gaps_filled ?? 0)} filled`
-            + (some(sums.gaps_unfillable) ? `, ${count(sums.gaps_unfillable)} cannot be` : "") },
+          said: `since the start ${count(sums.gaps_opened ?? 0)} opened, ${count(sums.gaps_filled ?? 0)} filled`
+            + (some(sums.gaps_unfillable) ? `; ${many(sums.gaps_unfillable, "gap entry", "gap entries")} say what is lost` : "") },
         { name: "Spool", value: bytes(sums.spool_bytes ?? 0), warns: some(sums.spool_bytes),
           said: some(sums.spool_bytes) ? "waits on disk for Redis" : "nothing waits on disk" },
         { name: "Readers' lag", value: count(this.lag),
           said: this.rows.groups.size ? `${count(this.pending)} pending, ${many(this.rows.groups.size, "group")}` : "no groups" },
         { name: "Dead letters", value: count(this.letters), warns: some(this.letters),
-          said: queues ? `of ${many(queues, "group")}` : "nothing set aside" },
+          said: queues ? `in ${many(queues, "queue")}` : "nothing set aside" },
       ];
     },
   },
@@ -221,8 +222,8 @@ export default {
         <section class="panel" aria-labelledby="letters">
           <header><h2 id="letters">Dead letters</h2>
             <small v-if="letters">{{ letters > rows.letters.size ? "the newest " + rows.letters.size + " of " + count(letters) : count(letters) }}</small>
-            <span v-if="writes" class="acts"><button v-for="one in queues" :key="one.queue" type="button" class="act small" :disabled="busy.letters"
-              @click="retry(one.queue, one.ids)">Retry {{ one.ids.length }} of {{ group(one.queue) }}</button></span></header>
+            <span v-if="writes" class="acts"><button v-for="one in queues" :key="one.queue" type="button" class="act small" :aria-disabled="busy.letters"
+              @click="busy.letters || retry(one.queue, one.ids)">Retry {{ one.ids.length }} of {{ group(one.queue) }}</button></span></header>
           <Answer :answer="answers.letters" :busy="busy.letters" waits="Asking the bus&#8230;" @dismiss="answers.letters = null" />
           <Rows v-if="rows.letters.size" cards name="Dead letters" :columns="columns.letters" :rows="rows.letters" :now="time" by="ts" down
             @act="(row) => retry(row.queue, [row.id])" />

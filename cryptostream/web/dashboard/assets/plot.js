@@ -42,6 +42,7 @@ export class Plot {
     this.step = 0;
     this.end = 0;
     this.follows = true;
+    this.touched = false;
     this.later();
   }
 
@@ -153,12 +154,14 @@ export class Plot {
   }
 
   pan(candles) {
+    this.touched = true;
     this.end += candles;
     this.follows = this.end >= this.rows.length - 1 + ROOM - 0.5;
     this.later();
   }
 
   zoom(factor, x = this.box.width) {
+    this.touched = true;
     const step = clamp(this.step * factor, LEAST_STEP, MOST_STEP);
     const held = this.end - (this.box.width - x) / this.step;
     if (!this.follows || x < this.box.width) this.end = held + (this.box.width - x) / step;

@@ -1,5 +1,6 @@
 /* Strategies that run, and those that could: start, stop, new parameters, another of the same kind. */
 import { Answer } from "cryptostream/answer.js";
+import { held } from "cryptostream/held.js";
 import { clock } from "cryptostream/scale.js";
 
 const SIGNS = { running: "\u25cf", waiting: "\u25d0", paused: "\u2016", failed: "\u2715", installed: "\u25cb" };
@@ -18,6 +19,7 @@ function typed(text, before) {
 }
 
 export const Strategies = {
+  mixins: [held],
   components: { Answer },
   props: { rows: Object, now: Object, answer: Object, busy: Boolean, intervals: Array },
   emits: ["wish", "dismiss"],
@@ -26,19 +28,18 @@ export const Strategies = {
       <header><h2>Strategies</h2><small>{{ running }}</small></header>
       <answer :answer="answer" :busy="busy" waits="Asking the processes that run strategies&#8230;" @dismiss="$emit('dismiss')" />
       <ul v-if="all.length" class="scroll">
-        <li v-for="row in all" :key="row.key">
+        <li v-for="row in all" :key="row.key" :data-what="row.name">
           <div class="what">
             <span class="sign" :class="row.state" aria-hidden="true">{{ signs[row.state] }}</span>
             <span class="name"><strong>{{ row.name }}</strong><small v-if="row.kind !== row.name"> {{ row.kind }}</small>
               <small class="more">{{ about(row) }}</small>
               <small v-if="row.why" class="more" :class="row.state === 'failed' ? 'down' : 'warn'">{{ row.why }}</small>
             </span>
-            <template v-if="now.may_write"><button v-if="row.installed" type="button" class="act" :aria-expanded="String(isOpen(row, true))" :aria-label="row.consumer ? 'Start another ' + row.kind : 'Start ' + row.name" :title="row.consumer ? 'Start another ' + row.kind : null" @click="toggle(row, true)">{{ row.consumer ? "+" : "Start\u2026" }}</button>
-            <button v-if="row.consumer && Object.keys(row.parameters).length" type="button" class="act" :aria-expanded="String(isOpen(row, false))" :aria-label="'Set ' + row.name" @click="toggle(row, false)">Set&#8230;</button>
-            <button v-if="row.state === 'paused' || row.state === 'failed'" type="button" class="act" :disabled="busy" :aria-label="'Start ' + row.name" @click="goOn(row)">Start</button>
-            <button v-else-if="row.state !== 'installed'" type="button" class="act" :disabled="busy" :aria-label="'Stop ' + row.name" @click="$emit('wish', { wish: 'stop', name: row.name })">Stop</button></template>
+            <template v-if="now.may_write"><button v-if="row.installed" type="button" class="act" data-opens :aria-expanded="String(isOpen(row, true))" :aria-label="row.consumer ? 'Start another ' + row.kind : 'Start ' + row.name" :title="row.consumer ? 'Start another ' + row.kind : null" @click="toggle(row, true)">{{ row.consumer ? "+" : "Start\u2026" }}</button>
+            <button v-if="row.consumer && Object.keys(row.parameters).length" type="button" class="act" data-opens :aria-expanded="String(isOpen(row, false))" :aria-label="'Set ' + row.name" @click="toggle(row, false)">Set&#8230;</button>
+            <button v-if="row.state !== 'installed'" type="button" class="act" :aria-disabled="busy" :aria-label="verb(row) + ' ' + row.name" @click="turn(row)">{{ verb(row) }}</button></template>
           </div>
-          <form v-if="opened === row.key" class="form" @submit.prevent="submit(row)">
+          <form v-if="opened === row.key" class="form" @submit.prevent="submit(row)" @keydown.esc.prevent="close">
             <template v-if="starts">
               <label>Pairs <input v-model="form.symbols" class="field" maxlength="400" placeholder="all pairs" spellcheck="false"></label>
               <label>Bars <select v-model="form.bars" class="field"><option v-for="each in intervals" :key="each">{{ each }}</option></select></label>
@@ -46,7 +47,7 @@ export const Strategies = {
             </template>
             <label v-for="(value, name) in row.parameters" :key="name">{{ name }} <input v-model="form.parameters[name]" class="field" maxlength="1000" spellcheck="false"></label>
             <p v-if="!starts" class="soft">New parameters begin with empty memory: the strategy warms up again.</p>
-            <p class="buttons"><button type="submit" class="act main" :disabled="busy">{{ starts ? "Start" : "Set" }}</button> <button type="button" class="act" @click="opened = ''">Cancel</button></p>
+            <p class="buttons"><button type="submit" class="act main" :aria-disabled="busy">{{ starts ? "Start" : "Set" }}</button> <button type="button" class="act" @click="close">Cancel</button></p>
           </form>
         </li>
       </ul>
@@ -74,6 +75,15 @@ export const Strategies = {
     isOpen(row, starts) {
       return this.opened === row.key && this.starts === starts;
     },
+    /** The form goes, and what opened it has the focus again. */
+    close() {
+      const opener = this.$el.querySelector("[data-opens][aria-expanded=true]");
+      this.opened = "";
+      this.$nextTick(() => opener?.focus());
+    },
+    verb(row) {
+      return row.state === "paused" || row.state === "failed" ? "Start" : "Stop";
+    },
     toggle(row, starts) {
       this.opened = this.isOpen(row, starts) ? "" : row.key;
       this.starts = starts;
@@ -91,15 +101,18 @@ export const Strategies = {
     },
     submit(row) {
       const parameters = Object.fromEntries(Object.entries(this.form.parameters).map(([name, text]) => [name, typed(text, row.parameters[name])]));
-      this.opened = "";
+      if (this.busy) return;
+      this.close();
       this.$el.querySelector("ul").scrollTop = 0;
       if (!this.starts) return this.$emit("wish", { wish: "parameters", name: row.name, parameters });
       const symbols = this.form.symbols.toUpperCase().split(/[\s,;]+/).filter(Boolean);
       const name = this.form.name.trim() || null;
       this.$emit("wish", { wish: "start", start: { strategy: row.kind, name, symbols, bars: this.form.bars, parameters } });
     },
-    goOn(row) {
-      this.$emit("wish", { wish: "start", start: { strategy: row.kind, name: row.name } });
+    turn(row) {
+      if (this.busy) return;
+      if (this.verb(row) === "Stop") this.$emit("wish", { wish: "stop", name: row.name });
+      else this.$emit("wish", { wish: "start", start: { strategy: row.kind, name: row.name } });
     },
   },
 };

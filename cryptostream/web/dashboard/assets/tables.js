@@ -1,5 +1,5 @@
 /* Tables of rows by key that take differences. */
-import { nextTick } from "vue";
+import { held } from "cryptostream/held.js";
 import { ago, bytes, count, missing, ms, rate, stamp } from "cryptostream/scale.js";
 
 const text = (value) => (missing(value) ? "" : String(value));
@@ -17,6 +17,7 @@ const compare = (a, b) => (typeof a === "string" ? a.localeCompare(b, "en", { nu
 /** A table that is sorted by a click on a column's name. Cells are text, never HTML. */
 export const Rows = {
   name: "Rows",
+  mixins: [held],
   props: {
     name: String,
     columns: Array,
@@ -72,13 +73,13 @@ export const Rows = {
         column.warns && column.warns(value, row) ? "warns" : "",
       ];
     },
-    mark: (value) => MARKS[value] ?? "",
-    async act(row, action, event) {
-      const button = event.currentTarget;
-      this.$emit("act", row, action);
-      await nextTick();
-      if (button.isConnected) button.focus();
+    /** What may have no room is told in full. */
+    hint(row, column) {
+      if (column.hint) return column.hint(row);
+      const value = row[column.key];
+      return !column.kind && !column.actions && String(value ?? "").length > 20 ? value : null;
     },
+    mark: (value) => MARKS[value] ?? "",
   },
   template: `
     <div class="scroll" tabindex="0" role="region" :aria-label="name + ', table'">
@@ -91,19 +92,19 @@ export const Rows = {
           </th>
         </tr></thead>
         <tbody>
-          <tr v-for="row in shown" :key="row.key" :aria-selected="picked === undefined ? null : picked === row.key"
+          <tr v-for="row in shown" :key="row.key" :data-what="row.key" :aria-selected="picked === undefined ? null : picked === row.key"
               :class="{ picked: picked === row.key }">
-            <td v-for="column in columns" :key="column.key" :class="classes(row, column)" :title="column.hint && column.hint(row)" :data-label="column.label">
+            <td v-for="column in columns" :key="column.key" :class="classes(row, column)" :title="hint(row, column)" :data-label="column.label">
               <template v-if="column.actions">
                 <button v-for="action in column.actions(row)" :key="action" type="button" class="act small"
-                        :aria-label="action + ' ' + row.key" @click="act(row, action, $event)">{{ action }}</button>
+                        :aria-label="action + ' ' + row.key" @click="$emit('act', row, action)">{{ action }}</button>
               </template>
               <button v-else-if="column.picks" type="button" class="picks" @click="$emit('pick', row)">{{ write(row, column) }}</button>
               <template v-else-if="column.signed">
                 <span :class="row[column.key] > 0 ? 'up' : row[column.key] < 0 ? 'down' : ''">{{ column.signed(row) }}</span>
               </template>
               <span v-else-if="column.kind === 'state'"><span class="mark" aria-hidden="true">{{ mark(row[column.key]) }}</span>{{ write(row, column) }}</span>
-              <template v-else>{{ column.told ? column.told(row) : write(row, column) }}</template>
+              <span v-else :class="{ clamped: column.wide }">{{ column.told ? column.told(row) : write(row, column) }}</span>
             </td>
           </tr>
         </tbody>

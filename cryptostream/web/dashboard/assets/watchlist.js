@@ -1,5 +1,6 @@
 /* The pairs that are followed: what they cost, how they have moved, how fast they trade; add one, remove one. */
 import { Answer } from "cryptostream/answer.js";
+import { held } from "cryptostream/held.js";
 import { money, percent, way } from "cryptostream/scale.js";
 
 const ORDERS = {
@@ -10,20 +11,20 @@ const ORDERS = {
 
 /** One pair; drawn again only when its row is another one. */
 const Pair = {
-  props: { row: Object, chosen: Boolean, busy: Boolean, writes: Boolean },
+  props: { row: Object, chosen: Boolean, stop: Boolean, busy: Boolean, writes: Boolean },
   emits: ["choose", "follow", "remove", "step"],
   template: `
-    <li :class="{ chosen, quiet: row.state === 'quiet' }">
-      <button type="button" class="pair" :aria-current="chosen ? 'true' : null" :data-pair="row.key" @click="$emit('choose', row.key)"
-        @keydown.down.prevent="$emit('step', $event.target, 1)" @keydown.up.prevent="$emit('step', $event.target, -1)">
+    <li :class="{ chosen, quiet: row.state === 'quiet' }" :data-what="row.key">
+      <button type="button" class="pair" :aria-current="chosen ? 'true' : null" :data-pair="row.key" :tabindex="stop ? 0 : -1"
+        :aria-keyshortcuts="writes ? { Follow: 'Insert', Remove: 'Delete' }[wish] : null" @click="$emit('choose', row.key, $event.detail === 0)" @keydown="pressed">
         <span class="name">{{ row.key }}</span>
         <svg class="spark" viewBox="0 0 100 30" preserveAspectRatio="none" aria-hidden="true" :class="way(row.change)"><polyline :points="points" /></svg>
         <span class="price n">{{ price }}</span>
         <span class="pace" :class="{ warn: row.state !== 'live' }" :title="row.note || null">{{ pace }}</span>
         <span class="change n" :class="way(row.change)" :title="row.since ? 'since ' + row.since : null">{{ change }}</span>
       </button>
-      <button v-if="writes" type="button" class="remove" :aria-label="wish + ' ' + row.key" :title="wish + ' ' + row.key" :disabled="busy"
-        @click="$emit(wish.toLowerCase(), row.key)">{{ wish === "Follow" ? "+" : "\u2715" }}</button>
+      <button v-if="writes" type="button" class="remove" :aria-label="wish + ' ' + row.key" :title="wish + ' ' + row.key" :aria-disabled="busy"
+        :tabindex="stop ? 0 : -1" @click="ask">{{ wish === "Follow" ? "+" : "\u2715" }}</button>
     </li>`,
   computed: {
     /** A quiet pair is one that nobody follows: there are trades of it, and no more come. */
@@ -46,10 +47,24 @@ const Pair = {
       return this.row.spark.map((height, at) => `${(at * across).toFixed(1)},${(28 - height * 0.26).toFixed(1)}`).join(" ");
     },
   },
-  methods: { way },
+  methods: {
+    way,
+    ask() {
+      if (this.writes && !this.busy) this.$emit(this.wish.toLowerCase(), this.row.key);
+    },
+    pressed(event) {
+      const asks = event.key === { Follow: "Insert", Remove: "Delete" }[this.wish];
+      const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+      if (!asks && !by) return;
+      event.preventDefault();
+      if (asks) this.ask();
+      else this.$emit("step", event.currentTarget, by);
+    },
+  },
 };
 
 export const Watchlist = {
+  mixins: [held],
   components: { Answer, Pair },
   props: { quotes: Object, now: Object, answer: Object, busy: Boolean },
   emits: ["wish", "dismiss"],
@@ -65,12 +80,12 @@ export const Watchlist = {
       </header>
       <form class="find" @submit.prevent="add">
         <input ref="find" v-model="text" class="field" type="text" maxlength="400" spellcheck="false" autocapitalize="characters"
-          autocomplete="off" aria-label="Find a pair, or symbols to add" placeholder="Find, or add BTCUSDT&#8230;" @keydown.down.prevent="step(null, 1)">
-        <button v-if="now.may_write" type="submit" class="act" :disabled="busy || !text.trim()">Add</button>
+          autocomplete="off" aria-label="Find a pair, or symbols to add" placeholder="Find, or add BTCUSDT&#8230;" @keydown.down.prevent="step(null, 1)" @keydown.esc="clear">
+        <button v-if="now.may_write" type="submit" class="act" :aria-disabled="busy || !text.trim()">Add</button>
       </form>
       <answer :answer="answer" :busy="busy" waits="Asking the ingesters&#8230;" @dismiss="$emit('dismiss')" @undo="$emit('wish', { wish: 'add', text: $event })" />
-      <ul v-if="shown.length" class="scroll pairs">
-        <pair v-for="row in shown" :key="row.key" :row="row" :chosen="row.key === now.pair" :busy="busy" :writes="now.may_write"
+      <ul v-if="shown.length" class="scroll pairs" @focusin="at = $event.target.dataset.pair ?? at">
+        <pair v-for="row in shown" :key="row.key" :row="row" :chosen="row.key === now.pair" :stop="row.key === stop" :busy="busy" :writes="now.may_write"
           @choose="choose" @remove="$emit('wish', { wish: 'remove', text: $event })" @follow="$emit('wish', { wish: 'add', text: $event })" @step="step" />
       </ul>
       <p v-else-if="!now.arrived" class="empty">Loading&#8230;</p>
@@ -78,7 +93,7 @@ export const Watchlist = {
       <p v-else-if="now.ingesters" class="empty">No trades yet. An ingester runs: add a symbol above, such as <code>BTCUSDT</code>.</p>
       <p v-else class="empty">Nothing is followed yet. Start <code>cryptostream ingest <span>--symbols</span> BTCUSDT,ETHUSDT</code>, or see it all without an exchange: <code>cryptostream run <span>--demo</span></code></p>
     </section>`,
-  data: () => ({ text: "", order: "name" }),
+  data: () => ({ text: "", order: "name", at: "" }),
   mounted() {
     this.onSlash = (event) => {
       if (event.key !== "/" || event.ctrlKey || event.metaKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
@@ -96,6 +111,10 @@ export const Watchlist = {
       const rows = Object.values(this.quotes).filter((row) => row.key.toUpperCase().includes(wanted));
       return rows.sort(ORDERS[this.order]);
     },
+    /** The one pair among them that Tab comes to; arrows go to the others. */
+    stop() {
+      return [this.at, this.now.pair].find((key) => this.shown.some((row) => row.key === key)) ?? this.shown[0]?.key;
+    },
     count() {
       const all = Object.keys(this.quotes).length;
       return this.text.trim() && this.shown.length !== all ? `${this.shown.length} of ${all}` : all || "";
@@ -104,11 +123,19 @@ export const Watchlist = {
   methods: {
     add() {
       const wanted = this.text.trim();
+      if (this.busy && !this.quotes[wanted.toUpperCase()]) return;
+      this.$refs.find.focus();
       if (this.quotes[wanted.toUpperCase()]) this.choose(wanted.toUpperCase());
       else if (wanted && this.now.may_write) this.$emit("wish", { wish: "add", text: wanted });
       this.text = "";
     },
-    choose(pair) {
+    clear(event) {
+      if (this.text) event.preventDefault();
+      this.text = "";
+    },
+    choose(pair, typed) {
+      if (typed) this.text = "";
+      this.at = pair;
       if (pair !== this.now.pair) this.$emit("wish", { wish: "watch", pair });
       if (matchMedia("(max-width: 40rem)").matches) document.querySelector(".chart")?.scrollIntoView({ block: "start", behavior: "smooth" });
     },
