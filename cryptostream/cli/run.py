@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from cryptostream.config import Config
 
 _DEMO_PAIRS = "BTCUSDT,ETHUSDT,BNBUSDT,SOLUSDT,XRPUSDT"
+_DEMO_OTHERS = "ADAUSDT,DOGEUSDT,LTCUSDT"
+"""What its exchange trades beside them, so that there is something to add."""
 _OF_DEMO = ("data_dir", "bus.url", "bus.maxlen", "venues", "feeds", "consumers", "ingest.symbols")
 _DEMO_RATE = 40.0
 _DEMO_LENGTH = 100_000
@@ -99,7 +101,7 @@ async def _demo() -> AsyncIterator[dict[str, Any]]:
     from cryptostream.sim.exchange import LocalExchange
 
     with tempfile.TemporaryDirectory(prefix="cryptostream-demo-") as folder:
-        async with LocalExchange(pairs=_DEMO_PAIRS.split(","), rate=_DEMO_RATE) as exchange:
+        async with LocalExchange(pairs=f"{_DEMO_PAIRS},{_DEMO_OTHERS}".split(","), rate=_DEMO_RATE) as exchange:
             render.note(f"exchange {exchange.ws_url} (local, made up), bus embedded in {folder}")
             render.note(f"in another terminal: cryptostream tail BTCUSDT --data-dir {folder}")
             yield {
