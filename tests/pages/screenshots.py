@@ -12,17 +12,20 @@ from tests.pages.stage import Seen, browser
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 _DESKTOP, _PHONE = (1440, 900), (390, 844)
-_LIVED_MS = 45_000
+_LIVED_MS = 90_000
+_PAIR = "SOLUSDT"
 _WAIT_MS = 2_500
 
 
 def main() -> int:
     with demo() as url, browser() as made:
-        market = _page(made, f"{url}/dashboard/", _DESKTOP, "dark")
+        market = _page(made, f"{url}/dashboard/?pair={_PAIR}", _DESKTOP, "dark")
+        market.get_by_role("button", name="RSI", exact=True).click()
+        pipeline = _page(made, f"{url}/dashboard/pipeline", _DESKTOP, "light")
         market.wait_for_timeout(_LIVED_MS)  # so that there is something to see
         market.screenshot(path=IMAGES / "market.png")
-        _phone(_page(made, f"{url}/dashboard/", _PHONE, "light"))
-        _kept(_page(made, f"{url}/dashboard/pipeline", _DESKTOP, "light"), "pipeline")
+        _phone(_page(made, f"{url}/dashboard/?pair={_PAIR}", _PHONE, "light"))
+        _kept(pipeline, "pipeline")
         _kept(_backtest(_page(made, f"{url}/dashboard/backtests", _DESKTOP, "light")), "backtests")
     print(*sorted(IMAGES.glob("*.png")), sep="\n")
     return 0
@@ -69,7 +72,6 @@ def _phone(page: Page) -> None:
 
 
 def _backtest(page: Page) -> Page:
-    page.get_by_label("Bars").fill("1s")
     page.get_by_role("button", name="Run").click()
     page.get_by_role("link", name="The whole report").wait_for(timeout=60_000)
     page.wait_for_timeout(_WAIT_MS)

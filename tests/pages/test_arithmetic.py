@@ -130,6 +130,18 @@ def test_zoom_holds_what_is_under_the_pointer_and_has_its_bounds(run: Run) -> No
     assert found == [True, 48, 2]
 
 
+def test_other_candles_fill_the_chart_until_somebody_has_zoomed(run: Run) -> None:
+    found = run(
+        _PLOT
+        + """const on = await plot(400), told = [on.step < 10];
+        on.take({ rows: candles(0, 36), whole: true }); await frame(); told.push(on.step > 10);
+        on.zoom(0.5); on.take({ rows: candles(0, 400), whole: true }); await frame(); const held = on.step;
+        on.take({ rows: candles(0, 36), whole: true }); await frame();
+        return [...told, on.touched, on.step === held];"""
+    )
+    assert found == [True, True, True, True]
+
+
 def test_the_candle_that_is_pointed_at_stays_so_while_older_ones_go(run: Run) -> None:
     found = run(
         _PLOT

@@ -1,5 +1,6 @@
 """What one browser watches of backtests, and what it is to be told next: differences, as plain data."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -76,9 +77,15 @@ class Reviewing:
         return [*await self._probes.recordings(), *streams][:_MOST_SOURCES]
 
     def _liveliest(self) -> str:
-        """The stream of the pair that is traded most, where a first backtest finds something."""
+        """The stream of a pair of which strategies speak most, else of the one that is traded most: not a dull one."""
         quotes = {pair_of(each): each for each in self._probes.quotes()}
-        return quotes[liveliest(quotes)].stream if quotes else ""
+        signals = [each for each in self._probes.streams() if each.stream.startswith("signals:")]
+        spoken = Counter[str]()
+        for each in signals:
+            spoken[each.stream.split(":", 2)[-1]] += each.length
+        most = max((spoken[pair].bit_length() for pair in quotes), default=0)
+        lively = {pair: quote for pair, quote in quotes.items() if spoken[pair].bit_length() == most}
+        return lively[liveliest(lively)].stream if lively else ""
 
     def _strategies(self) -> dict[str, Mapping[str, Any]]:
         """Those that are installed, by what they are called there, with their parameters as a form takes them.

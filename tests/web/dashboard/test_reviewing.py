@@ -4,7 +4,7 @@ from cryptostream.errors import UsageError
 from cryptostream.web import shown
 from cryptostream.web.dashboard.backtests import answered, parameters, wanted
 from cryptostream.web.dashboard.reviewing import Reviewing
-from tests.web.probes import FakeCommands, FakeProbes
+from tests.web.probes import FakeCommands, FakeProbes, stream
 
 
 def job(state: str) -> shown.Job:
@@ -24,6 +24,13 @@ async def test_reports_jobs_and_what_the_form_offers_are_told_once() -> None:
     }
     assert form["liveliest"] == "trades:BTCUSDT"
     assert await reviewing.message() == {}
+
+
+async def test_the_form_proposes_a_pair_of_which_strategies_speak() -> None:
+    probes = FakeProbes()
+    streams = [*probes.streams(), stream("signals:macd_rsi:ETHUSDT")]
+    probes.streams = lambda: streams  # type: ignore[method-assign]
+    assert (await Reviewing(probes).message())["form"]["put"]["form"]["liveliest"] == "trades:ETHUSDT"
 
 
 async def test_the_list_is_read_again_as_soon_as_a_job_ends() -> None:

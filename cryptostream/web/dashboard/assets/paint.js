@@ -52,7 +52,7 @@ export function scaled(pane, rows, shown) {
   }
   const [low, high] = range(prices(rows, shown));
   const room = (high - low || Math.abs(high) * 0.001 || 1) * 0.1;
-  return { ...pane, low: low - room * (shown.has("volume") ? 2.6 : 1.2), high: high + room * 1.4 };
+  return { ...pane, low: low - room * (shown.has("volume") ? 2.6 : 1.2), high: high + room * (shown.has("signals") ? 2.2 : 1.4) };
 }
 
 export const heightOf = (pane, value) => pane.top + pane.height * (1 - (value - pane.low) / (pane.high - pane.low));

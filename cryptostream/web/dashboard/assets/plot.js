@@ -50,6 +50,7 @@ export class Plot {
   take({ rows, whole }) {
     const pointed = this.cursor && this.rows[this.cursor.at][T];
     if (whole) this.rows = [];
+    if (whole && !this.touched) this.step = 0;
     for (const row of rows) {
       if (this.rows.at(-1)?.[T] === row[T]) this.rows.pop();
       this.rows.push(row);
