@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("pages"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(redis_binary: str) -> Iterator[RedisServer]:
     """A Redis that may be killed, and has what it had when it is back."""
     with tempfile.TemporaryDirectory(prefix="cs-") as folder:
@@ -32,16 +32,16 @@ def server(redis_binary: str) -> Iterator[RedisServer]:
         made.kill()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stage(server: RedisServer) -> Iterator[Stage]:
     """A market that is followed and served."""
     with tempfile.TemporaryDirectory(prefix="cs-") as folder, stages.staged(Path(folder), server.url) as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """The Chromium of this machine; without one the test is skipped."""
+    """The Chromium of this machine; without one the test is skipped. While it is there, no other loop can run."""
     if not stages.has_browser():
         pytest.skip("no chromium on PATH")
     with stages.browser() as made:
