@@ -141,7 +141,7 @@ async def play(url: str, lines: dict[str, Line], seed: int, *, loss: float, fold
                 return made
 
             feed = Feed(*line, turns.random)
-            through: Any = SimpleNamespace(url=bus.url, wire=wire)
+            through: Any = SimpleNamespace(url=bus.url, wire=wire, waiting=bus.waiting)
             sink = Publisher(through, clock=clock, maxlen=0, random=Random(seed), rewind=feed.rewind)
             try:
                 await turns.take(player)

@@ -15,6 +15,7 @@ SHOTS = Path("build/pages")
 _DESKTOP = {"width": 1440, "height": 900}
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All in one worker: what they share is made once."""
     for item in items:
