@@ -15,6 +15,7 @@ from tests.faults.conftest import Figure, Rigs
 CLOCK = SystemClock()
 ATTACK_S = 1.5
 SLOW, FLOODING, OPENING = 60, 40, 60
+MOST_AT_ONCE, MOST_A_SECOND = 400, 100
 MOST_PAGES = 20 + 10  # at once, and one a second until all are answered
 MOST_MIB = 50.0
 MOST_BEHIND = 0.05 * 2 / 3  # of all: a rate that is lower by a twentieth, a second before the end
@@ -101,7 +102,8 @@ async def test_whoever_abuses_the_api_does_not_hold_up_ingest(shared_rig: Rigs, 
         behind = await attacker.attack(rig)
         during, grown_mib = _traded(rig) - traded, server.rss_mib - before_mib
         await until(lambda: _well(server), 10, "the API to answer again")
-        assert set(attacker.statuses) == {200, 429}
+        assert set(attacker.statuses) <= {200, 429}
+        assert attacker.statuses[200] <= MOST_AT_ONCE + MOST_A_SECOND * (ATTACK_S + 5)
         assert (set(opened), opened[200] < MOST_PAGES) == ({200, 429}, True), opened
         assert during > 0.8 * ATTACK_S * 500 * len(rig.exchange.pairs)
         assert (behind / during < MOST_BEHIND, grown_mib < MOST_MIB) == (True, True), (behind, during, grown_mib)
