@@ -31,6 +31,7 @@ SILENCE_S = 1.5
 _ROUND_S = 0.25
 _LEAST_REST_S = 0.05
 _STREAMS_A_SECOND = 1000
+_AT_A_TIME = 128
 _NAMES_S = 2.0
 _COUNTERS_S = 1.0
 _GROUPS_S = 2.0
@@ -124,10 +125,11 @@ class Board:
             await self._find()
         if self._is_due("counters", _COUNTERS_S):
             await self._count()
-        for names in _pieces(self._wanted()):
+        for part in _pieces(self._wanted(), _AT_A_TIME):
             began_s = self._clock.monotonic()
-            self._saw(names, await self._glance.streams(names))
-            await self._pace(len(names), began_s)
+            for names in _pieces(part):
+                self._saw(names, await self._glance.streams(names))
+            await self._pace(len(part), began_s)
         await self._weigh()
         if self._is_due("groups", _GROUPS_S):
             await self._ask_groups()
@@ -301,5 +303,5 @@ def _group(stream: str, one: GroupAt) -> shown.Group:
     return shown.Group(group=facts.name, stream=stream, consumers=facts.consumers, pending=facts.pending, lag=facts.lag)
 
 
-def _pieces(whole: Sequence[T]) -> list[Sequence[T]]:
-    return [whole[start : start + PIECE] for start in range(0, len(whole), PIECE)]
+def _pieces(whole: Sequence[T], size: int = PIECE) -> list[Sequence[T]]:
+    return [whole[start : start + size] for start in range(0, len(whole), size)]
